@@ -1,0 +1,106 @@
+"""Checks of what users pass in. Every message reads: Argument `x` must …, but ….
+
+They run before any compute starts and look at concrete values only; nothing here is traced.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+STEP_LIMIT = 2**31
+"""Step counters are 32-bit integers on the device."""
+
+
+def require(condition: bool, name: str, must: str, but: str) -> None:
+    """Raise ``ValueError`` with "Argument `name` must …, but …" unless the condition holds."""
+    if not condition:
+        raise ValueError(f"Argument `{name}` must {must}, but {but}.")
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """A Python int ≥ 1; booleans and non-integral numbers are refused."""
+    refused = isinstance(value, (bool, np.bool_))
+    try:
+        number = 0 if refused else operator.index(value)
+    except TypeError:
+        number, refused = 0, True
+    require(not refused and number >= 1, name, "be a positive integer", f"it is {value!r}")
+    return number
+
+
+def positive_number(name: str, value: Any, zero: bool = False) -> float:
+    """A finite float > 0 (or ≥ 0 where `zero` is allowed)."""
+    wanted = "be a finite number " + ("≥ 0" if zero else "> 0")
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    require(real, name, wanted, f"it is {value!r}")
+    number = float(value)
+    require(math.isfinite(number) and (number > 0 or (zero and number == 0)), name, wanted, f"it is {value!r}")
+    return number
+
+
+def real_array(name: str, value: Any, dimensions: int) -> np.ndarray:
+    """A finite float64 NumPy array of the given number of dimensions, not empty.
+
+    float64 input stays float64: nothing here passes through JAX, whose default would be float32.
+    """
+    array = np.asarray(value)
+    kinds = "fiub"
+    if array.dtype.kind not in kinds and jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16 and its kin
+        array = array.astype(np.float32)
+    require(array.dtype.kind in kinds, name, "hold real numbers", f"its dtype is {array.dtype}")
+    require(array.ndim == dimensions, name, f"have {dimensions} dimension(s)", f"its shape is {array.shape}")
+    require(array.size > 0, name, "not be empty", f"its shape is {array.shape}")
+    array = np.array(array, dtype=np.float64)
+    bad = int(np.sum(~np.isfinite(array)))
+    require(bad == 0, name, "be finite", f"{bad} of its {array.size} entries are NaN or infinite")
+    return array
+
+
+def save_times(ts: Any) -> np.ndarray:
+    """Save times in limit time: float64, non-negative, strictly increasing."""
+    array = real_array("ts", ts, 1)
+    require(bool(array[0] >= 0), "ts", "be non-negative", f"it starts at {array[0]:g}")
+    ordered = bool(np.all(np.diff(array) > 0))
+    require(ordered, "ts", "be strictly increasing", "it is not sorted or repeats a time")
+    return array
+
+
+def random_key(key: Any) -> jax.Array:
+    """One typed key from ``jax.random.key``; legacy uint32 keys and batches of keys are refused."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    require(typed, "key", "be made by jax.random.key(seed)", f"it is {type(key).__name__} (legacy keys are not typed)")
+    require(key.shape == (), "key", "be a single key", f"its shape is {key.shape}")
+    # The promise that a wider network contains the narrower one's draws rests on this JAX default.
+    require(
+        bool(jax.config.jax_threefry_partitionable),
+        "key",
+        "be used with JAX's partitionable random bits",
+        "jax_threefry_partitionable has been switched off",
+    )
+    return key
+
+
+def float_dtype(dtype: Any) -> np.dtype:
+    """float32 or float64; float64 needs the x64 flag, which this package never sets by itself."""
+    kind = np.dtype(dtype)
+    require(kind in (np.dtype("float32"), np.dtype("float64")), "dtype", "be float32 or float64", f"it is {kind}")
+    require(
+        kind == np.dtype("float32") or bool(jax.config.jax_enable_x64),
+        "dtype",
+        "be float32 unless JAX runs with 64-bit types (set JAX_ENABLE_X64=1 before starting Python)",
+        "it is float64 and JAX would silently truncate it",
+    )
+    return kind
+
+
+def widths_in_order(widths: Sequence[int]) -> tuple[int, ...]:
+    """At least one width, strictly increasing."""
+    values = tuple(positive_integer("widths", w) for w in widths)
+    increasing = len(values) > 0 and all(a < b for a, b in zip(values, values[1:], strict=False))
+    require(increasing, "widths", "be strictly increasing", f"it is {values}")
+    return values

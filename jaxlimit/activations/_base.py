@@ -1,0 +1,63 @@
+"""What an activation must offer, and what it gets for free."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jaxlimit._numerics import Pairs
+from jaxlimit._typing import ArrayLike, Host
+
+
+class AbstractActivation(eqx.Module):
+    """σ, elementwise, and its derivative.
+
+    `__call__` receives JAX arrays on the device and float64 NumPy arrays on the host; written with
+    the array's own namespace it serves both, and then host-side quadrature needs no x64 flag.
+
+    Class attributes state what is known of σ; None means "not declared" and is reported as such:
+    `odd` (σ(−u) = −σ(u)), `homogeneous` (σ(ru) = rσ(u) for r > 0), `smooth` (twice continuously
+    differentiable with bounded derivatives), `bounded`, `polynomial`.
+    """
+
+    odd: ClassVar[bool] = False
+    homogeneous: ClassVar[bool] = False
+    smooth: ClassVar[bool | None] = None
+    bounded: ClassVar[bool | None] = None
+    polynomial: ClassVar[bool | None] = None
+
+    @abstractmethod
+    def __call__(self, u: ArrayLike) -> ArrayLike:
+        """σ(u), elementwise."""
+
+    def derivative(self, u: ArrayLike) -> ArrayLike:
+        """σ'(u), elementwise; by forward-mode differentiation unless overridden."""
+        return jax.jvp(self, (u,), (jnp.ones_like(u),))[1]
+
+
+class AbstractClosedFormActivation(AbstractActivation):
+    """An activation whose Gaussian duals are known in closed form.
+
+    With (u, u') centred Gaussian, Var u = a, Var u' = b, Cov(u, u') = r, state E σ(u)σ(u') and
+    E σ'(u)σ'(u') for ONE pair, as NumPy expressions in `pair.a`, `pair.b`, `pair.r`, `pair.theta`,
+    `pair.sine`: they then hold for all pairs at once. Each comes with a derived bound of its own
+    rounding error.
+    """
+
+    @abstractmethod
+    def dual(self, pair: Pairs) -> Host:
+        """E σ(u)σ(u')."""
+
+    @abstractmethod
+    def dual_derivative(self, pair: Pairs) -> Host:
+        """E σ'(u)σ'(u')."""
+
+    @abstractmethod
+    def dual_error(self, pair: Pairs) -> Host:
+        """Bound of the error of `dual` in float64, entry by entry."""
+
+    @abstractmethod
+    def dual_derivative_error(self, pair: Pairs) -> Host:
+        """Bound of the error of `dual_derivative` in float64, entry by entry."""
