@@ -1,0 +1,97 @@
+"""Fixed-width lanes of replicas over every core and every device; the only file that knows how many there are.
+
+A lane is a fixed number of replicas computed by one program. Bits depend on the lane width and on
+nothing else here: not on the number of replicas, of lanes, of workers or of devices, nor on the order
+in which lanes finish. A queue feeds the lanes to workers. An accelerator has one worker, which keeps it
+busy; a CPU device has one per core, because XLA runs one lane's loop of small operations on one core
+(measured: two threads on two cores double the throughput, one program over all replicas does not).
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import jax
+
+from jaxlimit._arguments import require
+
+Progress = Callable[[float, float], None]
+"""Called with (work done, all work), both in the same arbitrary unit, from any thread."""
+
+
+class Cancelled(Exception):
+    """Raised inside a worker when the run has been stopped."""
+
+
+def chosen_devices(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ...]:
+    """The given devices, or all local devices of JAX's default backend."""
+    if devices is None:
+        return tuple(jax.local_devices())
+    given = tuple(devices)
+    fits = len(given) > 0 and all(isinstance(d, jax.Device) for d in given) and len(set(given)) == len(given)
+    require(fits, "devices", "be a non-empty sequence of distinct JAX devices", f"it is {devices!r}")
+    return given
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_lanes(
+    prepare: Callable[[jax.Device], Callable[[int, Callable[[], None]], Any]],
+    lanes: int,
+    devices: Sequence[jax.Device],
+) -> list[Any]:
+    """The results of lanes 0, 1, …, in order.
+
+    `prepare(device)` places what all lanes share and returns `lane(number, check)`, which computes one
+    lane and calls `check()` between its pieces. The first error stops the others and is raised; so
+    does an interrupt, after at most one piece.
+    """
+    pending: Iterator[int] = iter(range(lanes))
+    lock, stop = threading.Lock(), threading.Event()
+    results: list[Any] = [None] * lanes
+
+    def check() -> None:
+        if stop.is_set():
+            raise Cancelled
+
+    def worker(lane: Callable[[int, Callable[[], None]], Any]) -> None:
+        while True:
+            with lock:
+                number = next(pending, None)
+            if number is None:
+                return
+            check()
+            results[number] = lane(number, check)
+
+    crew = _crew(lanes, devices)
+    with ThreadPoolExecutor(len(crew), thread_name_prefix="lane") as pool:
+        try:
+            shared = {device: prepare(device) for device in dict.fromkeys(crew)}
+            futures = [pool.submit(worker, shared[device]) for device in crew]
+            _until_done(futures)
+        except BaseException:
+            stop.set()
+            raise
+    return results
+
+
+def _crew(lanes: int, devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """One entry per worker: the device it feeds."""
+    hosts = sum(device.platform == "cpu" for device in devices)
+    each = [max(1, cores() // hosts) if device.platform == "cpu" else 1 for device in devices]
+    rounds = [device for turn in range(max(each)) for device, n in zip(devices, each, strict=True) if turn < n]
+    return rounds[:lanes]
+
+
+def _until_done(futures: Sequence[Future[None]]) -> None:
+    """Wait for all, but raise the first error as soon as it is known; short waits let Ctrl-C through."""
+    waiting = set(futures)
+    while waiting:
+        finished, waiting = wait(waiting, timeout=0.2, return_when="FIRST_EXCEPTION")
+        for future in finished:
+            future.result()

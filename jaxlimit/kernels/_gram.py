@@ -1,0 +1,79 @@
+"""Gram matrices of the Xavier limit on the host, in float64, with an error for every entry."""
+
+import numpy as np
+
+from jaxlimit._arguments import real_array, require
+from jaxlimit._numerics import UNIT, symmetrised
+from jaxlimit._typing import ArrayLike, Host
+from jaxlimit.kernels._rules import AbstractRule, Duals, rule_for
+from jaxlimit.kernels._structure import singularities
+from jaxlimit.kernels._types import Gram
+from jaxlimit.networks import AbstractNetwork, Shallow
+
+
+def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, rule: AbstractRule | None = None) -> Gram:
+    """The kernel B of the limit on rows of x [points, inputs] and x2 (x itself if None).
+
+    B(x, x') = E σ(w·x)σ(w·x') + E[c²] E σ'(w·x)σ'(w·x') x·x'; the first term is missing when the output
+    layer is not trained. The result carries an error for every entry: a derived bound for closed
+    forms, an estimate for quadrature. `rule=None` takes the closed form if there is one and raises
+    ``ValueError`` otherwise. Source: references `xavier`.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
+        >>> round(float(jl.gram(network, np.array([[1.0, 0.0]])).value[0, 0]), 12)
+        0.654362399309
+    """
+    shallow, first, second, duals = _evaluated(network, x, x2, rule)
+    variance = shallow.initial.c.second_moment
+    inner = first @ second.T
+    # |fl(x·x') − x·x'| ≤ d u |x||x'|, and every product and sum below rounds once.
+    norms = np.linalg.norm(first, axis=1)[:, None] * np.linalg.norm(second, axis=1)[None, :]
+    value = variance * duals.derivative * inner
+    radius = variance * (
+        np.abs(inner) * duals.derivative_error
+        + 1.01 * (first.shape[1] + 8) * UNIT * norms * (np.abs(duals.derivative) + duals.derivative_error)
+    )
+    if shallow.train_output:
+        value = value + duals.value
+        radius = radius + duals.value_error + 2 * UNIT * np.abs(value)
+    return _assembled(shallow, first, second, value, radius, duals)
+
+
+def initial_covariance(
+    network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, rule: AbstractRule | None = None
+) -> Gram:
+    """Covariance Σ(x, x') = E[c²] E σ(w·x)σ(w·x') of the Gaussian start h_0, with the same errors as `gram`.
+
+    Meant for E c = 0; with another mean, h_0 has no limit for γ < 1. Source: references `xavier`.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> network = jl.networks.Shallow(jl.activations.Relu(), jl.Initial(c=jl.initial.Rademacher()))
+        >>> round(float(jl.kernels.initial_covariance(network, np.array([[2.0, 0.0]])).value[0, 0]), 12)
+        2.0
+    """
+    shallow, first, second, duals = _evaluated(network, x, x2, rule)
+    variance = shallow.initial.c.second_moment
+    value = variance * duals.value
+    return _assembled(shallow, first, second, value, variance * duals.value_error + 4 * UNIT * np.abs(value), duals)
+
+
+def _evaluated(
+    network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None, rule: AbstractRule | None
+) -> tuple[Shallow, Host, Host, Duals]:
+    require(isinstance(network, Shallow), "network", "be Shallow", f"it is {type(network).__name__}")
+    first = real_array("x", x, 2)
+    second = first if x2 is None else real_array("x2", x2, 2)
+    inputs = first.shape[1]
+    require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
+    law = network.initial.w  # type: ignore[attr-defined]
+    activation = network.activation  # type: ignore[attr-defined]
+    chosen = rule_for(activation, law, rule)
+    return network, first, second, chosen.duals(activation, law, first, second)  # type: ignore[return-value]
+
+
+def _assembled(network: Shallow, x: Host, x2: Host, value: Host, radius: Host, duals: Duals) -> Gram:
+    if x2 is not x:
+        return Gram(value, radius, None, duals.assumptions, ())
+    reasons = singularities(network.activation, x)
+    return Gram(symmetrised(value), symmetrised(radius), None, duals.assumptions, reasons)

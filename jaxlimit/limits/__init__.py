@@ -1,0 +1,6 @@
+"""Limits: the answer to a problem at N = ∞, exactly or by a differential equation solver."""
+
+from jaxlimit.limits._base import AbstractLimit as AbstractLimit
+from jaxlimit.limits._base import LinearKernel as LinearKernel
+from jaxlimit.limits._ode import OdeLimit as OdeLimit
+from jaxlimit.limits._spectral import SpectralLimit as SpectralLimit

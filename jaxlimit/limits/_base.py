@@ -1,0 +1,106 @@
+"""What a limit must offer, and the kernel that the linear limits share."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from jaxlimit._arguments import real_array, require
+from jaxlimit._typing import ArrayLike, Host
+from jaxlimit.kernels import AbstractRule, Gram, gram, initial_covariance
+from jaxlimit.networks import Shallow
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import PowerScaling
+
+
+class AbstractLimit(eqx.Module):
+    """The answer to a problem at N = ∞."""
+
+    @abstractmethod
+    def path(
+        self, h0: ArrayLike, ts: ArrayLike, at: ArrayLike | None = None, h0_at: ArrayLike | None = None
+    ) -> Float[Host, "*batch times points"]:
+        """The limit equation solved from the given start."""
+
+
+class LinearKernel(eqx.Module):
+    """Kernel B and start covariance Σ of the problem on its data, and the drift matrix A = α B diag(π).
+
+    Raises ``ValueError`` where the problem has no such limit: γ = 1, E c ≠ 0, or a network that is not
+    `Shallow`. Source: references `xavier`, `normalisation`.
+    """
+
+    problem: Problem
+    rule: AbstractRule | None
+    gram: Gram
+    covariance: Gram
+
+    def __init__(self, problem: Problem, rule: AbstractRule | None = None):
+        require(isinstance(problem, Problem), "problem", "be a Problem", f"it is a {type(problem).__name__}")
+        scaling, network = problem.scaling, problem.network
+        linear = isinstance(scaling, PowerScaling) and scaling.gamma < 1.0
+        require(linear, "problem", "have a scaling N^−γ with γ < 1 for this limit", f"its scaling is {scaling}")
+        require(isinstance(network, Shallow), "problem", "have a Shallow network", f"it is {type(network).__name__}")
+        mean = network.initial.c.mean  # type: ignore[attr-defined]
+        require(
+            mean == 0.0,
+            "problem",
+            "have an initial law with E c = 0 (otherwise h_0 grows like N^{1−γ})",
+            f"E c = {mean:g}",
+        )
+        self.problem = problem
+        self.rule = rule
+        self.gram = gram(network, problem.data.x, rule=rule)
+        self.covariance = initial_covariance(network, problem.data.x, rule=rule)
+
+    @property
+    def random_start(self) -> bool:
+        """Whether h_0 is random: at γ = 1/2 it is N(0, Σ), above it vanishes."""
+        return self.problem.scaling.gamma == 0.5  # type: ignore[attr-defined]
+
+    def drift(self) -> Float[Host, "points points"]:
+        """A_ij = α B(x_i, x_j) π_j."""
+        return self.problem.learning_rate * self.gram.value * self.problem.data.weights[None, :]
+
+    def cross_drift(self, at: Float[Host, "extra inputs"]) -> Float[Host, "extra points"]:
+        """α B(x, x_j) π_j for the extra points x."""
+        data = self.problem.data
+        cross = gram(self.problem.network, at, data.x, rule=self.rule).value
+        return self.problem.learning_rate * cross * data.weights[None, :]
+
+    def joint_covariance(self, at: Float[Host, "extra inputs"] | None) -> Float[Host, "all all"]:
+        """Σ on the data, then on the extra points; zero where the limit starts from h_0 = 0."""
+        data, network = self.problem.data, self.problem.network
+        size = data.points + (0 if at is None else at.shape[0])
+        if not self.random_start:
+            return np.zeros((size, size))
+        if at is None:
+            return self.covariance.value
+        cross = initial_covariance(network, at, data.x, rule=self.rule).value
+        own = initial_covariance(network, at, rule=self.rule).value
+        return np.block([[self.covariance.value, cross.T], [cross, own]])
+
+    def extra_points(self, at: ArrayLike | None) -> Float[Host, "extra inputs"] | None:
+        """The extra inputs checked: [extra, inputs] in float64, or None."""
+        if at is None:
+            return None
+        points = real_array("at", at, 2)
+        inputs = self.problem.data.inputs
+        require(points.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {points.shape[1]}")
+        return points
+
+    def start(self, h0: ArrayLike, at: Host | None, h0_at: ArrayLike | None) -> Float[Host, "*batch all"]:
+        """h_0 on the data and on the extra points, joined along the last axis."""
+        h0 = np.asarray(h0, dtype=np.float64)
+        points = self.problem.data.points
+        require(
+            h0.ndim >= 1 and h0.shape[-1] == points, "h0", f"have {points} points on its last axis", f"it is {h0.shape}"
+        )
+        require((at is None) == (h0_at is None), "h0_at", "be given exactly when `at` is", "only one of them is")
+        if at is None:
+            return h0
+        extra = np.asarray(h0_at, dtype=np.float64)
+        wanted = (*h0.shape[:-1], at.shape[0])
+        require(extra.shape == wanted, "h0_at", f"have shape {wanted}", f"it is {extra.shape}")
+        return np.concatenate([h0, extra], axis=-1)

@@ -1,0 +1,74 @@
+"""What chance gives a replica: its initial neurons and its sequence of data indices.
+
+Replica r uses fold_in(fold_in(key, DOMAIN), r), so chunking, sharding and resuming change nothing. The
+domain tag keeps its streams apart from whatever else the user draws from the same key.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt
+
+from jaxlimit._arguments import positive_integer, random_key, require
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.networks import Neurons
+from jaxlimit.problem import Problem
+
+DOMAIN = 0x6A61786C  # "jaxl"
+PARAMETERS, INDICES = 0, 1
+BLOCK = 1024
+"""Sample indices are drawn this many at a time: never all ⌊Nt⌋ of them."""
+
+
+def replica_key(key: RandomKey, replica: int | Int[Array, ""]) -> RandomKey:
+    """The key of replica number `replica`."""
+    return jax.random.fold_in(jax.random.fold_in(key, DOMAIN), replica)
+
+
+def parameters_key(replica: RandomKey) -> RandomKey:
+    """The stream of a replica's initial parameters."""
+    return jax.random.fold_in(replica, PARAMETERS)
+
+
+def thresholds(weights: Float[Host, " points"]) -> UInt[Host, " points_less_one"]:
+    """Where 32 random bits pass from one data point to the next: ⌊2³² (π_1 + … + π_m)⌋, m < M.
+
+    Integers, so that indices do not depend on the precision of the run; a weight is off by less than
+    2⁻³¹.
+    """
+    cumulative = np.cumsum(weights)[:-1] / np.sum(weights)
+    return np.minimum(np.floor(cumulative * 2.0**32), 2.0**32 - 1).astype(np.uint32)
+
+
+def index_block(replica: RandomKey, block: Int[Array, ""], bounds: UInt[Array, " m"]) -> Int[Array, " BLOCK"]:
+    """Data indices of steps block·BLOCK, …, independent draws from π."""
+    stream = jax.random.fold_in(jax.random.fold_in(replica, INDICES), block)
+    bits = jax.random.bits(stream, (BLOCK,), jnp.uint32)
+    return jnp.searchsorted(bounds, bits, side="right").astype(jnp.int32)
+
+
+def draws(
+    problem: Problem, width: int, key: RandomKey, replica: int, steps: int
+) -> tuple[Float[Host, " neurons"], Float[Host, "neurons inputs"], Int[Host, " steps"]]:
+    """What replica number `replica` of `simulate` uses: c [neurons], w [neurons, inputs], indices [steps].
+
+    For replaying one path elsewhere, in original coordinates. Parameters are float32 (a float64 run
+    casts them exactly); indices do not depend on the precision.
+
+        >>> import jax, jaxlimit as jl
+        >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
+        >>> c, w, indices = jl.simulation.draws(problem, width=8, key=jax.random.key(0), replica=5, steps=20)
+        >>> c.shape, w.shape, indices.shape
+        ((8,), (8, 3), (20,))
+    """
+    width = positive_integer("width", width)
+    whole = isinstance(replica, int | np.integer) and not isinstance(replica, bool) and replica >= 0
+    require(whole, "replica", "be a non-negative integer", f"it is {replica!r}")
+    counted = isinstance(steps, int | np.integer) and not isinstance(steps, bool) and steps >= 0
+    require(counted, "steps", "be a non-negative integer", f"it is {steps!r}")
+    own = replica_key(random_key(key), replica)
+    parameters: Neurons = problem.network.init(width, problem.data.inputs, parameters_key(own))
+    bounds = jnp.asarray(thresholds(problem.data.weights))
+    blocks = [np.asarray(index_block(own, b, bounds)) for b in range(-(-int(steps) // BLOCK))]
+    indices = np.concatenate([np.zeros(0, np.int32), *blocks])[:steps]
+    return np.asarray(parameters.c), np.asarray(parameters.w), indices

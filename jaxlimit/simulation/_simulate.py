@@ -1,0 +1,184 @@
+"""simulate: thousands of independent networks of one width, and their outputs at the save times."""
+
+import math
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlimit._arguments import float_dtype, positive_integer, random_key, real_array, require, save_times
+from jaxlimit._lanes import Progress, chosen_devices, run_lanes
+from jaxlimit._typing import ArrayLike, Host, RandomKey
+from jaxlimit.kernels import empirical_gram
+from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
+from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
+from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
+from jaxlimit.simulation._span import span
+from jaxlimit.simulation._stepwise import Constants, Stepwise, advance, begin, pieces
+
+PIECE_SECONDS = 1.0
+STEP_SECONDS = 4e-10
+"""Rough seconds per neuron, coordinate and step on one core; only used to size pieces."""
+
+
+def simulate(
+    problem: Problem,
+    width: int,
+    ts: ArrayLike,
+    *,
+    replicas: int,
+    key: RandomKey,
+    method: Stepwise | None = None,
+    at: ArrayLike | None = None,
+    observe: Callable[[Neurons, Neurons], Any] | None = None,
+    dtype: Any = jnp.float32,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
+
+    Time is limit time: t means ⌊N t⌋ steps, one fresh sample from π each. Outputs are recorded on the
+    data and then at the extra inputs `at` [extra, inputs], as values [replicas, times, points + extra].
+    `observe(parameters, start)` returns any pytree of arrays at every save time; both arguments are
+    `Neurons` in original coordinates, under `jax.jit`. Replica r depends on `key` and r alone, so more
+    replicas extend a run and a float64 run follows the same path as a float32 one. Memory is replicas ×
+    times × (points + extra), plus one lane's state per worker.
+
+    `method=None` is `Stepwise()`, and `Samples.method` says so. `devices=None` uses every device of
+    JAX's default backend and every core. A replica that leaves the finite numbers is kept and recorded
+    in `diverged_at`, with a warning. `progress(done, total)` is called as work completes.
+
+    Raises ``ValueError`` for bad arguments before any compute starts, among them float64 without the
+    x64 flag and a step beyond stability, α max_m B_N(x_m, x_m)/N > 2. Warns if E c ≠ 0 with γ < 1,
+    where no limit exists. Source: references `xavier`, `normalisation`.
+
+        >>> import jax, jaxlimit as jl
+        >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
+        >>> samples = jl.simulate(problem, 64, [0.0, 1.0], replicas=5, key=jax.random.key(0))
+        >>> samples.values.shape, samples.steps.tolist()
+        ((5, 2, 4), [0, 64])
+    """
+    require(isinstance(problem, Problem), "problem", "be a Problem", f"it is a {type(problem).__name__}")
+    network = problem.network
+    require(isinstance(network, Shallow), "problem", "have a Shallow network", f"it is {type(network).__name__}")
+    width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
+    times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
+    steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
+    method = Stepwise() if method is None else method
+    require(isinstance(method, Stepwise), "method", "be Stepwise()", f"it is a {type(method).__name__}")
+    require(observe is None or callable(observe), "observe", "be a function", f"it is a {type(observe).__name__}")
+    chosen = chosen_devices(devices)
+    extra = np.zeros((0, problem.data.inputs)) if at is None else real_array("at", at, 2)
+    inputs = problem.data.inputs
+    require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
+    _check_stability(problem, width, key)
+    _warn_without_limit(problem)
+
+    reduced = span(problem.data.x, extra)
+    host = Constants(
+        *(_cast(a, kind) for a in (reduced.x, problem.data.y, reduced.at, reduced.basis, reduced.remainder)),
+        bounds=thresholds(problem.data.weights),
+        output=np.asarray(problem.scaling.output(width), kind),
+        increment=np.asarray(
+            problem.learning_rate * problem.scaling.learning_rate(width) * problem.scaling.output(width), kind
+        ),
+    )
+    lanes = method.lane_width(width, chosen[0].platform)
+    count = -(-replicas // lanes)
+    plan = pieces(steps, STEP_SECONDS * lanes * width * (reduced.x.shape[1] + 8), PIECE_SECONDS)
+    report = _Reporter(progress, count * max(1.0, float(steps[-1])))
+
+    def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
+        constants = jax.device_put(host, device)
+        base = jax.device_put(key, device)
+
+        def lane(number: int, check: Callable[[], None]) -> Any:
+            keys = _lane_keys(base, number * lanes + np.arange(lanes, dtype=np.int32))
+            state = begin(network, constants, keys, width, inputs, observe is not None)
+            saved = []
+            for piece in plan:
+                check()
+                stops = piece.astype(np.int32)
+                state, values, seen = advance(network, problem.loss, observe, constants, keys, state, stops)
+                jax.block_until_ready(values)
+                report.add(float(piece[-1] - piece[0]))
+                # Stops that only bound a piece are not save times; a save time ends exactly one piece.
+                if len(plan) == 1 or piece[-1] in steps:
+                    saved.append(jax.device_get((values, seen)))
+            values, seen = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved)
+            return values, seen, np.asarray(state.diverged)
+
+        return lane
+
+    parts = run_lanes(prepare, count, chosen)
+    values, seen, diverged = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
+    samples = Samples(times, values, seen, steps, diverged, "Stepwise", width, lanes)
+    if samples.diverged:
+        first = int(np.min(diverged[diverged >= 0]))
+        warnings.warn(
+            f"{samples.diverged} of {replicas} replicas diverged, the first at step {first}; "
+            "they are recorded in `diverged_at`.",
+            stacklevel=2,
+        )
+    return samples
+
+
+_lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))
+
+
+@eqx.filter_jit
+def _largest_diagonal(
+    network: AbstractNetwork, width: int, key: RandomKey, x: Float[Array, "points inputs"]
+) -> Float[Array, ""]:
+    parameters = network.init(width, x.shape[1], parameters_key(replica_key(key, 0)))
+    # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
+    return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
+
+
+def _cast(array: Host | None, kind: np.dtype) -> Host | None:
+    return None if array is None else array.astype(kind)
+
+
+def _check_stability(problem: Problem, width: int, key: RandomKey) -> None:
+    """A step multiplies its own residual by 1 − αB_N(x, x)/N: beyond 2 the chain explodes.
+
+    B_N is that of replica 0 at the start: the network's own kernel, whatever the law or activation.
+    """
+    largest = float(_largest_diagonal(problem.network, width, key, problem.data.x.astype(np.float32)))
+    step = problem.learning_rate * largest / width
+    require(
+        math.isfinite(step) and step <= 2.0,
+        "learning_rate",
+        "keep a step stable, α max_m B(x_m, x_m)/N ≤ 2",
+        f"α = {problem.learning_rate:g} at width {width} gives {step:.3g}: lower it or widen the network",
+    )
+
+
+def _warn_without_limit(problem: Problem) -> None:
+    mean = problem.network.initial.c.mean  # type: ignore[attr-defined]
+    if mean != 0.0 and getattr(problem.scaling, "gamma", 1.0) < 1.0:
+        warnings.warn(
+            f"E c = {mean:g} ≠ 0: the outputs at the start grow with the width and have no limit for γ < 1.",
+            stacklevel=3,
+        )
+
+
+class _Reporter:
+    """Adds up the work of all workers and passes it on."""
+
+    def __init__(self, progress: Progress | None, total: float):
+        self._progress, self._total, self._done = progress, total, 0.0
+        self._lock = threading.Lock()
+
+    def add(self, work: float) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._done += work
+                self._progress(min(self._done, self._total), self._total)

@@ -1,0 +1,144 @@
+"""Samples against a law: one statistic at every save time."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import scipy.special
+from jaxtyping import Float
+
+from jaxlimit._arguments import random_key, require
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.paths import GaussianPath, Samples
+from jaxlimit.statistics._base import AbstractStatistic, probability
+from jaxlimit.statistics._rate import ErrorAtWidth
+
+
+class Comparison(eqx.Module):
+    """A distance at every save time, with what is needed to doubt it.
+
+    `distance` [times] is the maximum of `distances` [times, points]. `p_value` [times] is simultaneous
+    over points; a test over times as well rejects where times · p_value ≤ level. `detectable` [times]
+    is the true distance which that test, at `level` over all times and points, detects with
+    probability `power` or more. `upper` [times, points] are one-sided confidence bounds at `level`,
+    each on its own (what an intersection–union test needs); `lower` [times, points] hold all at once
+    (Bonferroni over times and points). `margin_error` [times] is the largest upper half-width.
+    `null_distance` bounds the distance expected, at this number of replicas, where the law is
+    exactly right: the noise floor.
+    """
+
+    ts: Float[Host, " times"]
+    statistic: str = eqx.field(static=True)
+    distance: Float[Host, " times"]
+    p_value: Float[Host, " times"]
+    detectable: Float[Host, " times"]
+    margin_error: Float[Host, " times"]
+    distances: Float[Host, "times points"]
+    lower: Float[Host, "times points"]
+    upper: Float[Host, "times points"]
+    null_distance: float = eqx.field(static=True)
+    margin: float = eqx.field(static=True)
+    replicas: int = eqx.field(static=True)
+    points: int = eqx.field(static=True)
+    level: float = eqx.field(static=True)
+    power: float = eqx.field(static=True)
+
+    @property
+    def half_widths(self) -> Float[Host, "times points"]:
+        """Upper bound minus distance, time by time and point by point."""
+        return self.upper - self.distances
+
+    @property
+    def at_width(self) -> ErrorAtWidth:
+        """The distance at the last save time as an error to fit a rate to; its floor is the null distance.
+
+        Standard error: the upper half-width at that time divided by the normal quantile of `level`.
+        The distance contains its own noise (it is a maximum of absolute values), so it is biased
+        upwards near the floor.
+        """
+        quantile = float(-scipy.special.ndtri(self.level))
+        return ErrorAtWidth(float(self.distance[-1]), float(self.margin_error[-1]) / quantile, self.null_distance)
+
+
+def compare(
+    samples: Samples,
+    law: GaussianPath,
+    statistic: AbstractStatistic,
+    key: RandomKey | None = None,
+    level: float = 0.01,
+    power: float = 0.95,
+) -> Comparison:
+    """Distance between the samples and the law at every save time.
+
+    Randomised statistics draw from `key`; None is fine for those that do not. `level` (below 1/2) and
+    `power` define the bounds and `detectable`, see `Comparison`. Raises ``ValueError`` if replicas diverged or
+    values are not finite, if the times or the points of the two differ, for fewer than two replicas,
+    and where the law has no variance (a deterministic limit: use `pathwise`).
+
+        >>> import numpy as np
+        >>> from jaxlimit import paths, statistics
+        >>> values = np.random.default_rng(0).standard_normal((5000, 1, 2))
+        >>> ts, steps, fine = np.array([1.0]), np.array([100]), np.full(5000, -1)
+        >>> samples = paths.Samples(ts, values, None, steps, fine, "Stepwise", 100, 1)
+        >>> law = paths.GaussianPath(ts, np.zeros((1, 2)), np.eye(2)[None])
+        >>> comparison = statistics.compare(samples, law, statistics.KolmogorovSmirnov())
+        >>> bool(comparison.distance[0] < 0.03), statistics.equivalence(comparison).verdict.value
+        (True, 'HOLDS')
+    """
+    level, power = probability("level", level), probability("power", power)
+    require(level < 0.5, "level", "be smaller than 1/2", f"it is {level:g}")
+    key = None if key is None else random_key(key)
+    values = np.asarray(samples.values)
+    _check(samples, values, law)
+    replicas, times, points = values.shape
+    readings = [
+        statistic.read(
+            values[:, t],
+            law.mean[t],
+            law.covariance[t],
+            level,
+            times * points,
+            None if key is None else jax.random.fold_in(key, t),
+        )
+        for t in range(times)
+    ]
+    return Comparison(
+        ts=np.asarray(law.ts, dtype=np.float64),
+        statistic=type(statistic).__name__,
+        distance=np.array([reading.distance for reading in readings]),
+        p_value=np.array([reading.p_value for reading in readings]),
+        detectable=np.full(times, statistic.detectable(replicas, times * points, level, power)),
+        margin_error=np.array([reading.margin_error for reading in readings]),
+        distances=np.stack([reading.distances for reading in readings]),
+        lower=np.stack([reading.lower for reading in readings]),
+        upper=np.stack([reading.upper for reading in readings]),
+        null_distance=statistic.null_distance(replicas, points),
+        margin=statistic.margin,
+        replicas=replicas,
+        points=points,
+        level=level,
+        power=power,
+    )
+
+
+def _check(samples: Samples, values: Host, law: GaussianPath) -> None:
+    """The two answers are complete and of the same times and points."""
+    replicas, times, points = values.shape
+    require(replicas >= 2, "samples", "hold at least 2 replicas", f"it holds {replicas}")
+    # Times that went through float32 still count as the same times.
+    same = law.ts.shape == (times,) and np.allclose(samples.ts, law.ts, rtol=1e-6, atol=0.0)
+    require(same, "law", "have the save times of the samples", f"it has {law.ts.tolist()}, they {samples.ts.tolist()}")
+    require(law.mean.shape[1] == points, "law", f"have {points} points like the samples", f"it has {law.mean.shape[1]}")
+    diverged = np.asarray(samples.diverged_at)
+    first = int(np.min(diverged[diverged >= 0], initial=np.iinfo(np.int32).max))
+    require(
+        samples.diverged == 0,
+        "samples",
+        "hold no diverged replica",
+        f"{samples.diverged} of {replicas} diverged, the first at step {first}",
+    )
+    bad = ~np.isfinite(values)
+    if bad.any():
+        t = int(np.argmax(bad.any(axis=(0, 2))))
+        count = int(np.sum(bad.any(axis=(1, 2))))
+        where = f"first at save time {samples.ts[t]:g}, step {int(samples.steps[t])}"
+        require(False, "samples", "be finite", f"{count} of {replicas} replicas hold NaN or infinite values, {where}")

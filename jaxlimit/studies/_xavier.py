@@ -1,0 +1,208 @@
+"""The Xavier limit put to the test: simulate, solve, prove, compare, and say what follows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlimit._arguments import float_dtype, positive_integer, random_key, require, save_times, widths_in_order
+from jaxlimit._lanes import Progress
+from jaxlimit._typing import ArrayLike, RandomKey
+from jaxlimit.claims import Report
+from jaxlimit.kernels import AbstractRule, empirical_gram
+from jaxlimit.limits import OdeLimit, SpectralLimit
+from jaxlimit.networks import Neurons
+from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
+from jaxlimit.simulation import Stepwise, simulate
+from jaxlimit.studies._xavier_claims import Evidence, claims
+from jaxlimit.studies._xavier_panels import panels
+
+WIDTHS = (256, 512, 1024, 2048, 4096)
+TIMES = tuple(0.25 * k for k in range(9))
+LAW_WIDTH = 512
+ODE_PATHS = 16
+
+
+def xavier(
+    problem: Problem,
+    *,
+    key: RandomKey,
+    widths: Sequence[int] = WIDTHS,
+    replicas: int = 8192,
+    ts: ArrayLike = TIMES,
+    law_width: int | None = None,
+    path_replicas: int = 128,
+    rule: AbstractRule | None = None,
+    method: Stepwise | None = None,
+    dtype: Any = jnp.float32,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Test every statement of the Xavier limit theorem on this problem.
+
+    The law of h^N_t is tested at one width with `replicas` independent networks (`law_width`; None is
+    the widest of `widths` up to 512, else the narrowest); rates are fitted over `widths` with
+    `path_replicas` networks each. `ts` must start at 0, where the law of the start is tested. Returns a
+    `Report` whose claims are: the theorem's assumptions, positive definiteness (proved), the laws of
+    h_0 and h_t, the path-wise rate −1/2, freezing of the parameters and concentration of the kernel at
+    rate −1/2, the loss against its prediction, its proved envelope and its exponent, and agreement of
+    two independent solutions of the limit. The panels draw when asked to; `arrays` holds the samples.
+
+    Raises ``ValueError`` for bad arguments and where the problem has no such limit (γ ≠ 1/2, E c ≠ 0, a
+    kernel that needs a rule) before anything is simulated. Source: references `xavier`.
+
+        >>> import jax, jaxlimit as jl
+        >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
+        >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), network)
+        >>> report = jl.studies.xavier(
+        ...     problem, key=jax.random.key(0), widths=(16, 32, 64), replicas=64, ts=(0.0, 1.0), path_replicas=8
+        ... )
+        >>> [claim.verdict.value for claim in report.claims if claim.name == "positive definiteness"]
+        ['HOLDS']
+    """
+    key, times, sizes = random_key(key), save_times(ts), widths_in_order(widths)
+    replicas, path_replicas = positive_integer("replicas", replicas), positive_integer("path_replicas", path_replicas)
+    require(times[0] == 0.0 and times.size > 1, "ts", "start at 0 and go on", f"it is {times.tolist()}")
+    require(path_replicas >= 2, "path_replicas", "be at least 2 (for a standard error)", f"it is {path_replicas}")
+    require(replicas >= 2, "replicas", "be at least 2 (for a standard error)", f"it is {replicas}")
+    float_dtype(dtype)
+    limit = SpectralLimit(problem, rule)
+    require(
+        limit.kernel.random_start, "problem", "have the Xavier scaling γ = 1/2", f"its scaling is {problem.scaling}"
+    )
+    at_law = _law_width(sizes) if law_width is None else positive_integer("law_width", law_width)
+    law_key, path_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+
+    runs = [(at_law, replicas), *((width, path_replicas) for width in sizes)]
+    share = _Shares(progress, [float(r) * w * w for w, r in runs])
+
+    def run(position: int, stream: RandomKey, observe: Any) -> Samples:
+        width, count = runs[position]
+        return simulate(
+            problem,
+            width,
+            times,
+            replicas=count,
+            key=stream,
+            method=method,
+            observe=observe,
+            dtype=dtype,
+            devices=devices,
+            progress=share.part(position),
+        )
+
+    observable = _observable(problem)
+    law_samples = run(0, law_key, None)
+    # Independent keys at every width: the fit of a rate takes the errors as independent.
+    path_samples = tuple(run(1 + i, jax.random.fold_in(path_key, w), observable) for i, w in enumerate(sizes))
+
+    ode = OdeLimit(problem, rule, dtype)
+    starts = np.asarray(law_samples.values[:ODE_PATHS, 0], np.float64)
+    evidence = Evidence(
+        limit=limit,
+        certificate=limit.certificate(),
+        law=limit.law(times),
+        law_samples=law_samples,
+        widths=sizes,
+        path_samples=path_samples,
+        ode_difference=float(np.max(np.abs(ode.path(starts, times) - limit.path(starts, times)))),
+        ode_error=ode.error,
+        single=np.dtype(dtype) == np.float32,
+    )
+    found, measured = claims(evidence)
+    return Report(
+        title="The Xavier limit: SGD of one-hidden-layer networks of width N against its limit at N = ∞",
+        source="Sirignano & Spiliopoulos, arXiv 1907.04108",
+        claims=found,
+        panels=panels(evidence, measured),
+        arrays=_arrays(evidence),
+        configuration=_configuration(problem, evidence, law_samples, replicas, path_replicas, rule, dtype),
+    )
+
+
+def _law_width(widths: Sequence[int]) -> int:
+    below = [w for w in widths if w <= LAW_WIDTH]
+    return below[-1] if below else widths[0]
+
+
+def _observable(problem: Problem) -> Any:
+    """Mean square movement of a neuron, and the kernel at the current parameters."""
+
+    def observe(parameters: Neurons, start: Neurons) -> dict[str, jax.Array]:
+        moved = (parameters.c - start.c) ** 2 + jnp.sum((parameters.w - start.w) ** 2, axis=1)
+        kernel = empirical_gram(problem.network, parameters, problem.data.x)
+        return {"movement": jnp.mean(moved), "kernel": kernel}
+
+    return observe
+
+
+def _arrays(evidence: Evidence) -> dict[str, Any]:
+    """What the figures and verdicts rest on, ready for an .npz file."""
+    limit, law = evidence.limit, evidence.law
+    arrays = {
+        "ts": law.ts,
+        "x": limit.kernel.problem.data.x,
+        "y": limit.kernel.problem.data.y,
+        "weights": limit.kernel.problem.data.weights,
+        "gram": limit.kernel.gram.value,
+        "gram_radius": limit.kernel.gram.radius,
+        "initial_covariance": limit.kernel.covariance.value,
+        "limit_mean": law.mean,
+        "limit_covariance": law.covariance,
+        f"h_{evidence.law_samples.width}_law": evidence.law_samples.values,
+    }
+    for width, samples in zip(evidence.widths, evidence.path_samples, strict=True):
+        arrays[f"h_{width}"] = samples.values
+        arrays[f"movement_{width}"] = samples.observed["movement"]
+        arrays[f"kernel_{width}"] = samples.observed["kernel"]
+    return arrays
+
+
+def _configuration(
+    problem: Problem,
+    evidence: Evidence,
+    law_samples: Samples,
+    replicas: int,
+    path_replicas: int,
+    rule: AbstractRule | None,
+    dtype: Any,
+) -> dict[str, Any]:
+    """Everything that determines the result, as plain values."""
+    return {
+        "study": "xavier",
+        "activation": repr(problem.network.activation),  # type: ignore[attr-defined]
+        "initial": repr(problem.network.initial),  # type: ignore[attr-defined]
+        "train_output": problem.network.train_output,  # type: ignore[attr-defined]
+        "points": problem.data.points,
+        "inputs": problem.data.inputs,
+        "scaling": repr(problem.scaling),
+        "loss": repr(problem.loss),
+        "learning_rate": problem.learning_rate,
+        "rule": "closed form" if rule is None else repr(rule),
+        "ts": evidence.law.ts.tolist(),
+        "widths": list(evidence.widths),
+        "path_replicas": path_replicas,
+        "law_width": law_samples.width,
+        "replicas": replicas,
+        "method": law_samples.method,
+        "lanes": {str(s.width): s.lanes for s in (law_samples, *evidence.path_samples)},
+        "dtype": np.dtype(dtype).name,
+    }
+
+
+class _Shares:
+    """One progress bar over several runs, weighted by their work."""
+
+    def __init__(self, progress: Progress | None, work: Sequence[float]):
+        self._progress, self._work = progress, work
+
+    def part(self, position: int) -> Progress | None:
+        """The progress function of one run."""
+        overall = self._progress
+        if overall is None:
+            return None
+        before, total = sum(self._work[:position]), sum(self._work)
+        return lambda done, of: overall(before + self._work[position] * done / of, total)

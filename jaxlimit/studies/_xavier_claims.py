@@ -1,0 +1,338 @@
+"""From the evidence of the Xavier study to claims: statements, what was expected and seen, verdicts."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlimit._numerics import pairs
+from jaxlimit._typing import Host
+from jaxlimit.claims import Claim, Verdict, number
+from jaxlimit.kernels import Certificate, CertificateStatus
+from jaxlimit.limits import SpectralLimit
+from jaxlimit.paths import GaussianPath, Samples
+from jaxlimit.statistics import (
+    ErrorAtWidth,
+    KolmogorovSmirnov,
+    MeanShift,
+    Rate,
+    VarianceRatio,
+    compare,
+    curve_equivalence,
+    equivalence,
+    pathwise,
+    rate,
+    rate_verdict,
+)
+
+SOURCE = "arXiv 1907.04108"
+LOSS_MARGIN = 0.1
+PARALLEL = 1e-12
+
+
+class Evidence(NamedTuple):
+    """Everything the study computed."""
+
+    limit: SpectralLimit
+    certificate: Certificate
+    law: GaussianPath
+    law_samples: Samples
+    widths: tuple[int, ...]
+    path_samples: tuple[Samples, ...]
+    ode_difference: float
+    ode_error: float
+    single: bool
+
+
+class Measured(NamedTuple):
+    """Errors by width and their rates, and the loss curve: what the panels draw."""
+
+    errors: dict[str, tuple[ErrorAtWidth, ...]]
+    rates: dict[str, Rate]
+    loss: Host
+    loss_error: Host
+    predicted_loss: Host
+    lambda_min: tuple[Host, ...]
+
+
+def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
+    """All claims of the study, in the order of the theorem, and the measurements behind them."""
+    measured = _measure(evidence)
+    found = (
+        _assumptions(evidence),
+        _positive_definite(evidence),
+        _law(evidence, "law of h_0", "h^N_0 → N(0, Σ) in distribution", slice(0, 1)),
+        _law(evidence, "law of h_t", "h^N_t → N((I − e^{−At})ŷ, e^{−At}Σe^{−Aᵀt}) in distribution", slice(1, None)),
+        _rate_claim(measured, "path-wise rate", "RMS |h^N_t − h_t| from the same start falls like N^{−1/2}"),
+        _rate_claim(measured, "parameters freeze", "RMS movement of a neuron falls like N^{−1/2}"),
+        _rate_claim(measured, "kernel concentrates", "RMS |B^N_t − B| along training falls like N^{−1/2}"),
+        _smallest_eigenvalue(evidence, measured),
+        _loss_curve(evidence, measured),
+        _envelope(evidence, measured),
+        _exponent(evidence, measured),
+        _two_solutions(evidence),
+    )
+    return found, measured
+
+
+def _measure(evidence: Evidence) -> Measured:
+    limit, ts = evidence.limit, evidence.law.ts
+    kernel = limit.kernel.gram.value.reshape(1, -1)
+    root = np.sqrt(limit.kernel.problem.learning_rate * limit.kernel.problem.data.weights)
+    errors: dict[str, list[ErrorAtWidth]] = {
+        name: [] for name in ("path-wise rate", "parameters freeze", "kernel concentrates", "smallest eigenvalue")
+    }
+    smallest = []
+    for samples in evidence.path_samples:
+        values = np.asarray(samples.values, np.float64)
+        seen = np.asarray(samples.observed["kernel"], np.float64)
+        moved = np.sqrt(np.asarray(samples.observed["movement"], np.float64))
+        lowest = np.linalg.eigvalsh(np.nan_to_num(seen) * np.outer(root, root))[..., 0]
+        smallest.append(lowest)
+        differences = (
+            (values - limit.path(values[:, 0], ts))[:, 1:],
+            moved[:, 1:, None],
+            seen.reshape(*seen.shape[:2], -1) - kernel,
+            (lowest - limit.eigenvalues[0])[..., None],
+        )
+        # Rounding of a chain of K float32 steps is a random walk: a few u·√K, and that is the noise floor.
+        floor = 10 * 2.0**-24 * math.sqrt(max(1, int(samples.steps[-1]))) if evidence.single else 0.0
+        finite = samples.diverged_at < 0
+        for name, difference in zip(errors, differences, strict=True):
+            kept = difference[finite]
+            pooled = pathwise(kept, np.zeros(kept.shape[1:])).pooled if len(kept) > 1 else None
+            errors[name].append(
+                ErrorAtWidth(0.0, 0.0, floor)
+                if pooled is None
+                else ErrorAtWidth(pooled.distance, pooled.standard_error, floor)
+            )
+    weights, y = limit.kernel.problem.data.weights, limit.kernel.problem.data.y
+    finite = evidence.law_samples.diverged_at < 0
+    losses = 0.5 * np.square(np.asarray(evidence.law_samples.values[finite], np.float64) - y) @ weights
+    return Measured(
+        {name: tuple(values) for name, values in errors.items()},
+        {name: rate(evidence.widths, values) for name, values in errors.items()},
+        losses.mean(axis=0),
+        losses.std(axis=0, ddof=1) / math.sqrt(len(losses)),
+        limit.loss(ts),
+        tuple(smallest),
+    )
+
+
+def _assumptions(evidence: Evidence) -> Claim:
+    problem = evidence.limit.kernel.problem
+    activation, initial = problem.network.activation, problem.network.initial  # type: ignore[attr-defined]
+    angles = pairs(problem.data.x, problem.data.x).theta[np.triu_indices(problem.data.points, 1)]
+    distinct = bool(np.all((angles > PARALLEL) & (angles < math.pi - PARALLEL)))
+    checks = {
+        "σ twice continuously differentiable": activation.smooth,
+        "σ bounded": activation.bounded,
+        "σ not a polynomial": None if activation.polynomial is None else not activation.polynomial,
+        "c with compact support": initial.c.compact_support,
+        "w with full support": initial.w.full_support,
+        "data in distinct directions": distinct,
+        "output layer trained": problem.network.train_output,  # type: ignore[attr-defined]
+    }
+    failed = [name for name, holds in checks.items() if holds is False]
+    unknown = [name for name, holds in checks.items() if holds is None]
+    verdict = Verdict.HOLDS if not failed and not unknown else Verdict.UNDECIDED
+    parts = ([f"not satisfied: {', '.join(failed)}"] if failed else []) + (
+        [f"not declared: {', '.join(unknown)}"] if unknown else []
+    )
+    outside = "; ".join(parts) + ": outside the theorem, whose conclusions are tested all the same"
+    return Claim(
+        "assumptions",
+        "the problem satisfies the assumptions of the theorem",
+        SOURCE,
+        ", ".join(checks),
+        f"{sum(h is True for h in checks.values())} of {len(checks)} satisfied",
+        "checked, not estimated",
+        verdict,
+        "E c = 0 and finite moments are required of every problem here" if verdict is Verdict.HOLDS else outside,
+    )
+
+
+def _positive_definite(evidence: Evidence) -> Claim:
+    certificate = evidence.certificate
+    verdict = {
+        CertificateStatus.PROVED_PD: Verdict.HOLDS,
+        CertificateStatus.PROVED_NOT_PD: Verdict.VIOLATED,
+        CertificateStatus.UNDECIDED: Verdict.UNDECIDED,
+    }[certificate.status]
+    assumed = f"; assuming: {'; '.join(certificate.assumptions)}" if certificate.assumptions else ""
+    return Claim(
+        "positive definiteness",
+        "A is positive definite, so training reaches a global minimum",
+        SOURCE,
+        "λ_min(A) > 0",
+        f"λ_min(A) ∈ [{number(certificate.lower, 7)}, {number(certificate.upper, 7)}]",
+        "proved interval" + assumed,
+        verdict,
+        certificate.reason,
+    )
+
+
+def _law(evidence: Evidence, name: str, statement: str, times: slice) -> Claim:
+    samples, law = evidence.law_samples, evidence.law
+    expected = "mean within 0.1 sd, variance within 10%, KS within 0.05"
+    if samples.diverged:
+        reason = f"{samples.diverged} of {samples.replicas} networks diverged"
+        return Claim(name, statement, SOURCE, expected, reason, "counted", Verdict.VIOLATED, reason)
+    part = Samples(
+        samples.ts[times],
+        samples.values[:, times],
+        None,
+        samples.steps[times],
+        samples.diverged_at,
+        samples.method,
+        samples.width,
+        samples.lanes,
+    )
+    path = GaussianPath(law.ts[times], law.mean[times], law.covariance[times])
+    comparisons = [compare(part, path, statistic) for statistic in (MeanShift(), VarianceRatio(), KolmogorovSmirnov())]
+    outcomes = [equivalence(comparison) for comparison in comparisons]
+    observed = ", ".join(
+        f"{label} {number(outcome.worst)}" for label, outcome in zip(("mean", "variance", "KS"), outcomes, strict=True)
+    )
+    bounds = ", ".join(number(outcome.upper) for outcome in outcomes)
+    detectable = ", ".join(number(float(np.max(c.detectable))) for c in comparisons)
+    verdict = _all_of([outcome.verdict for outcome in outcomes])
+    decisive = [o.reason for o in outcomes if o.verdict is not Verdict.HOLDS] or ["every bound is within its margin"]
+    return Claim(
+        name,
+        f"{statement} (N = {samples.width}, {samples.replicas} networks)",
+        SOURCE,
+        expected,
+        f"worst distances: {observed}",
+        f"99% bounds {bounds}; detectable {detectable}",
+        verdict,
+        "; ".join(decisive),
+    )
+
+
+def _all_of(verdicts: list[Verdict]) -> Verdict:
+    if Verdict.VIOLATED in verdicts:
+        return Verdict.VIOLATED
+    return Verdict.HOLDS if all(v is Verdict.HOLDS for v in verdicts) else Verdict.UNDECIDED
+
+
+def _rate_claim(measured: Measured, name: str, statement: str) -> Claim:
+    fitted, errors = measured.rates[name], measured.errors[name]
+    outcome = rate_verdict(fitted, -0.5)
+    last = errors[-1]
+    return Claim(
+        name,
+        statement,
+        SOURCE,
+        "exponent −0.5 ± 0.1",
+        "no fit" if math.isnan(fitted.exponent) else f"exponent {number(fitted.exponent)}",
+        f"95% interval [{number(fitted.low)}, {number(fitted.high)}] over widths {list(fitted.widths_used)}; "
+        f"{number(last.distance)} ± {number(last.standard_error, 1)} at the widest",
+        outcome.verdict,
+        outcome.reason,
+    )
+
+
+def _smallest_eigenvalue(evidence: Evidence, measured: Measured) -> Claim:
+    """λ_min along training is a random quantity of its own: report its rate and how low it gets."""
+    claim = _rate_claim(
+        measured, "smallest eigenvalue", "λ_min(A^N_t) along training approaches λ_min(A) like N^{−1/2}"
+    )
+    lowest = min(float(np.min(values)) for values in measured.lambda_min)
+    return Claim(
+        claim.name,
+        claim.statement,
+        claim.source,
+        claim.expected,
+        f"{claim.observed}; lowest λ_min(A^N_t) seen {number(lowest)}, limit {number(evidence.limit.eigenvalues[0])}",
+        claim.error,
+        claim.verdict,
+        claim.reason,
+    )
+
+
+def _loss_curve(evidence: Evidence, measured: Measured) -> Claim:
+    outcome = curve_equivalence(measured.loss, measured.loss_error, measured.predicted_loss, LOSS_MARGIN)
+    return Claim(
+        "loss curve",
+        f"the mean loss follows the limit's prediction (N = {evidence.law_samples.width})",
+        SOURCE,
+        f"{number(measured.predicted_loss[0])} → {number(measured.predicted_loss[-1])}, within {LOSS_MARGIN:.0%}",
+        f"{number(measured.loss[0])} → {number(measured.loss[-1])}; largest deviation {outcome.worst:.2%}",
+        f"bounded by {outcome.upper:.2%} (99%); standard error {number(float(measured.loss_error[-1]), 1)} at the end",
+        outcome.verdict,
+        outcome.reason,
+    )
+
+
+def _envelope(evidence: Evidence, measured: Measured) -> Claim:
+    """E loss(t) ≤ e^{−2λt} E loss(0) for every λ ≤ λ_min: with the proved bound, and three standard errors."""
+    lower = evidence.certificate.lower
+    proved = lower > 0
+    bound = np.exp(-2 * max(lower, 0.0) * evidence.law.ts) * measured.loss[0]
+    # Both ends are measured on the same networks; adding their errors over-states the doubt.
+    doubt = 3 * (measured.loss_error + measured.loss_error[0])
+    slack = (bound - measured.loss)[1:]
+    inside, outside = bool(np.all(slack >= doubt[1:])), bool(np.any(slack < -doubt[1:]))
+    verdict = Verdict.VIOLATED if proved and outside else Verdict.HOLDS if proved and inside else Verdict.UNDECIDED
+    reason = {
+        Verdict.HOLDS: "below the envelope at every time, beyond three standard errors",
+        Verdict.VIOLATED: "above the envelope at some time, beyond three standard errors",
+        Verdict.UNDECIDED: "λ_min is not proved positive" if not proved else "too close to the envelope to tell",
+    }[verdict]
+    return Claim(
+        "loss envelope",
+        "the mean loss stays below e^{−2λt} times its start, with λ the proved bound of λ_min(A)",
+        SOURCE,
+        f"at most {number(float(bound[-1]), 6)} at t = {number(float(evidence.law.ts[-1]))}",
+        number(float(measured.loss[-1]), 6),
+        f"3 standard errors: {number(float(doubt[-1]))}",
+        verdict,
+        reason,
+    )
+
+
+def _exponent(evidence: Evidence, measured: Measured) -> Claim:
+    """2λ_min is the exponent of late times only: without λ_min·T ≥ 1 nothing is said."""
+    ts, lowest = evidence.law.ts, float(evidence.limit.eigenvalues[0])
+    reach = lowest * float(ts[-1])
+    name, statement = "loss exponent", "late in training the loss decays like e^{−2λ_min t}"
+    if reach < 1.0:
+        return Claim(
+            name,
+            statement,
+            SOURCE,
+            f"2λ_min = {number(2 * lowest)}",
+            "not measured",
+            f"λ_min·T = {number(reach)}",
+            Verdict.UNDECIDED,
+            f"needs λ_min·T ≥ 1, that is T ≥ {number(1 / lowest) if lowest > 0 else '∞'}",
+        )
+    span = float(ts[-1] - ts[-2])
+    seen = math.log(measured.loss[-2] / measured.loss[-1]) / span
+    error = math.hypot(*(measured.loss_error[-2:] / measured.loss[-2:])) / span
+    outcome = curve_equivalence(np.array([seen]), np.array([error]), np.array([2 * lowest]), LOSS_MARGIN)
+    return Claim(
+        name,
+        statement,
+        SOURCE,
+        f"2λ_min = {number(2 * lowest)} within {LOSS_MARGIN:.0%}",
+        number(seen),
+        f"± {number(error, 1)} (standard error)",
+        outcome.verdict,
+        outcome.reason,
+    )
+
+
+def _two_solutions(evidence: Evidence) -> Claim:
+    agree = evidence.ode_difference <= evidence.ode_error
+    return Claim(
+        "two solutions of the limit",
+        "the ODE solver and the exact spectral solution agree",
+        "diffrax; " + SOURCE,
+        f"within the solver's stated error {number(evidence.ode_error)}",
+        f"largest difference {number(evidence.ode_difference)}",
+        "computed, not estimated",
+        Verdict.HOLDS if agree else Verdict.VIOLATED,
+        "from the networks' own starts, all points and times",
+    )
