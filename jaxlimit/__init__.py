@@ -3,6 +3,7 @@
 from jaxlimit import activations as activations
 from jaxlimit import claims as claims
 from jaxlimit import data as data
+from jaxlimit import doctor as doctor
 from jaxlimit import initial as initial
 from jaxlimit import kernels as kernels
 from jaxlimit import limits as limits

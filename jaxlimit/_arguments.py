@@ -48,7 +48,10 @@ def real_array(name: str, value: Any, dimensions: int) -> np.ndarray:
 
     float64 input stays float64: nothing here passes through JAX, whose default would be float32.
     """
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # NumPy's word for nested sequences of unequal lengths
+        require(False, name, f"be an array of {dimensions} dimension(s)", "its rows have different lengths")
     kinds = "fiub"
     if array.dtype.kind not in kinds and jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16 and its kin
         array = array.astype(np.float32)

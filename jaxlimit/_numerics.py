@@ -88,12 +88,12 @@ def norm_bound(radius: Host) -> float:
     slack = 1.0 + 4 * (n + 4) * UNIT
     best = float(np.max(radius.sum(axis=1))) * slack
     for _ in range(2):
-        v = radius @ v
+        v = np.einsum("ij,j->i", radius, v)  # not BLAS, whose idle threads would slow the factorisation that follows
         top = float(np.max(v, initial=0.0))
         if not top > 0:
             return best
         v = np.maximum(v / top, 1e-8)  # stays positive, so the bound stays valid
-        best = min(best, float(np.max((radius @ v) / v)) * slack)
+        best = min(best, float(np.max(np.einsum("ij,j->i", radius, v) / v)) * slack)
     return best
 
 

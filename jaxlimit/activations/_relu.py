@@ -28,7 +28,7 @@ class Relu(AbstractClosedFormActivation):
 
     def __call__(self, u: ArrayLike) -> ArrayLike:
         """max(u, 0)."""
-        return namespace(u).where(u > 0, u, 0.0 * u)
+        return namespace(u).maximum(u, 0.0)
 
     def derivative(self, u: ArrayLike) -> ArrayLike:
         """1 where u > 0, else 0."""

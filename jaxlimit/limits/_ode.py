@@ -27,7 +27,7 @@ class OdeLimit(AbstractLimit):
         >>> import numpy as np, jaxlimit as jl
         >>> data = jl.Data([[1.0, 0.0], [0.6, 0.8], [-0.5, 1.0]], [1.0, -1.0, 0.5])
         >>> problem = jl.Problem(data, jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
-        >>> jl.OdeLimit(problem).path(np.zeros(3), [0.0, 2.0])[1].round(3).tolist()
+        >>> [round(float(h), 3) for h in jl.OdeLimit(problem).path(np.zeros(3), [0.0, 2.0])[1]]
         [0.093, -0.093, -0.078]
     """
 

@@ -23,6 +23,7 @@ from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
 from jaxlimit.simulation._span import span
 from jaxlimit.simulation._stepwise import Constants, Stepwise, advance, begin, pieces
 
+STABILITY_NEURONS = 1024
 PIECE_SECONDS = 1.0
 STEP_SECONDS = 4e-10
 """Rough seconds per neuron, coordinate and step on one core; only used to size pieces."""
@@ -101,19 +102,19 @@ def simulate(
 
         def lane(number: int, check: Callable[[], None]) -> Any:
             keys = _lane_keys(base, number * lanes + np.arange(lanes, dtype=np.int32))
-            state = begin(network, constants, keys, width, inputs, observe is not None)
+            moving, fixed = begin(network, constants, keys, width, inputs, observe is not None)
             saved = []
             for piece in plan:
                 check()
                 stops = piece.astype(np.int32)
-                state, values, seen = advance(network, problem.loss, observe, constants, keys, state, stops)
+                moving, values, seen = advance(network, problem.loss, observe, constants, keys, moving, fixed, stops)
                 jax.block_until_ready(values)
                 report.add(float(piece[-1] - piece[0]))
                 # Stops that only bound a piece are not save times; a save time ends exactly one piece.
                 if len(plan) == 1 or piece[-1] in steps:
                     saved.append(jax.device_get((values, seen)))
             values, seen = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved)
-            return values, seen, np.asarray(state.diverged)
+            return values, seen, np.asarray(moving.diverged)
 
         return lane
 
@@ -135,9 +136,9 @@ _lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))
 
 @eqx.filter_jit
 def _largest_diagonal(
-    network: AbstractNetwork, width: int, key: RandomKey, x: Float[Array, "points inputs"]
+    network: AbstractNetwork, key: RandomKey, x: Float[Array, "points inputs"]
 ) -> Float[Array, ""]:
-    parameters = network.init(width, x.shape[1], parameters_key(replica_key(key, 0)))
+    parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
     # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
     return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
 
@@ -147,11 +148,12 @@ def _cast(array: Host | None, kind: np.dtype) -> Host | None:
 
 
 def _check_stability(problem: Problem, width: int, key: RandomKey) -> None:
-    """A step multiplies its own residual by 1 − αB_N(x, x)/N: beyond 2 the chain explodes.
+    """A step multiplies its own residual by 1 − αB(x, x)/N: beyond 2 the chain explodes.
 
-    B_N is that of replica 0 at the start: the network's own kernel, whatever the law or activation.
+    B is estimated from the first neurons of replica 0, whatever the law or the activation: a few per cent
+    are enough to tell a step from one that explodes.
     """
-    largest = float(_largest_diagonal(problem.network, width, key, problem.data.x.astype(np.float32)))
+    largest = float(_largest_diagonal(problem.network, key, problem.data.x.astype(np.float32)))
     step = problem.learning_rate * largest / width
     require(
         math.isfinite(step) and step <= 2.0,

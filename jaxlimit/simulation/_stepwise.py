@@ -59,12 +59,20 @@ class Constants(NamedTuple):
     increment: Float[Array, ""]
 
 
-class State(NamedTuple):
-    """A lane: c [lanes, neurons], w [lanes, rank, neurons], first non-finite step [lanes], and what stays fixed."""
+class Moving(NamedTuple):
+    """What steps change in a lane: c [lanes, neurons], w [lanes, rank, neurons], first non-finite step [lanes]."""
 
     c: Float[Array, "lanes neurons"]
     w: Float[Array, "lanes rank neurons"]
     diverged: Int[Array, " lanes"]
+
+
+class Fixed(NamedTuple):
+    """What a lane keeps from its start: w_0 along the extra points' remainders, and the start if observed.
+
+    Kept out of the loop over steps: carried along, it costs a copy of w at every step.
+    """
+
     frozen: Float[Array, "lanes extra neurons"] | None
     start: Neurons | None
 
@@ -72,7 +80,7 @@ class State(NamedTuple):
 @eqx.filter_jit
 def begin(
     network: Shallow, constants: Constants, keys: RandomKey, width: int, inputs: int, keep_start: bool
-) -> State:
+) -> tuple[Moving, Fixed]:
     """Draw the initial neurons in original coordinates, then project: extra points never change the draws.
 
     w is kept as [rank, neurons]: a step then streams along the neurons.
@@ -88,7 +96,7 @@ def begin(
 
     # Sequential over the lane: a batched draw of normals is several times slower on a CPU.
     c, w, frozen, start = jax.lax.map(one, keys)
-    return State(c, w, jnp.full(keys.shape, -1, jnp.int32), frozen, start)
+    return Moving(c, w, jnp.full(keys.shape, -1, jnp.int32)), Fixed(frozen, start)
 
 
 @eqx.filter_jit
@@ -98,41 +106,42 @@ def advance(
     observe: Callable[[Neurons, Neurons], Any] | None,
     constants: Constants,
     keys: RandomKey,
-    state: State,
+    moving: Moving,
+    fixed: Fixed,
     stops: Int[Array, " saves_plus_one"],
-) -> tuple[State, Float[Array, "lanes saves points"], Any]:
+) -> tuple[Moving, Float[Array, "lanes saves points"], Any]:
     """Run from step stops[0] and record outputs (and observables) at each of stops[1:].
 
     Steps are data, not shape: one compilation serves all save times with the same count.
     """
 
-    def save(carry: State, ends: tuple[Array, Array]) -> tuple[State, tuple[Array, Any]]:
+    def save(carry: Moving, ends: tuple[Array, Array]) -> tuple[Moving, tuple[Array, Any]]:
         carry = _run(network, loss, constants, keys, carry, *ends)
-        seen = None if observe is None else _observed(observe, constants, carry)
-        return carry, (_outputs(network, constants, carry), seen)
+        seen = None if observe is None else _observed(observe, constants, carry, fixed)
+        return carry, (_outputs(network, constants, carry, fixed), seen)
 
-    state, recorded = jax.lax.scan(save, state, (stops[:-1], stops[1:]))
+    moving, recorded = jax.lax.scan(save, moving, (stops[:-1], stops[1:]))
     values, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), recorded)
-    return state, values, seen
+    return moving, values, seen
 
 
 def _run(
-    network: Shallow, loss: AbstractLoss, constants: Constants, keys: Array, state: State, first: Array, last: Array
-) -> State:
+    network: Shallow, loss: AbstractLoss, constants: Constants, keys: Array, moving: Moving, first: Array, last: Array
+) -> Moving:
     """Steps first ≤ k < last, the indices drawn block by block."""
     step = jax.vmap(lambda c, w, i: _step(network, loss, constants, c, w, i))
 
-    def block(b: Array, carry: State) -> State:
+    def block(b: Array, carry: Moving) -> Moving:
         indices = jax.vmap(lambda key: index_block(key, b, constants.bounds))(keys)
 
-        def body(k: Array, inner: State) -> State:
+        def body(k: Array, inner: Moving) -> Moving:
             c, w, residual = step(inner.c, inner.w, indices[:, k - b * BLOCK])
             lost = (inner.diverged < 0) & ~jnp.isfinite(residual)
-            return inner._replace(c=c, w=w, diverged=jnp.where(lost, k, inner.diverged))
+            return Moving(c, w, jnp.where(lost, k, inner.diverged))
 
         return jax.lax.fori_loop(jnp.maximum(first, b * BLOCK), jnp.minimum(last, (b + 1) * BLOCK), body, carry)
 
-    return jax.lax.fori_loop(first // BLOCK, (last + BLOCK - 1) // BLOCK, block, state)
+    return jax.lax.fori_loop(first // BLOCK, (last + BLOCK - 1) // BLOCK, block, moving)
 
 
 def _step(
@@ -149,25 +158,29 @@ def _step(
     return (c + move * features if network.train_output else c), moved, residual
 
 
-def _outputs(network: Shallow, constants: Constants, state: State) -> Float[Array, "lanes points"]:
+def _outputs(network: Shallow, constants: Constants, moving: Moving, fixed: Fixed) -> Float[Array, "lanes points"]:
     """N^{−γ} Σ_i c_i σ(w_i·x) on the data, then on the extra points, whose part outside the span is frozen."""
-    u = _product(constants.x, state.w)
+    u = _product(constants.x, moving.w)
     if constants.at.shape[0]:
-        extra = _product(constants.at, state.w)
-        u = jnp.concatenate([u, extra if state.frozen is None else extra + state.frozen], axis=1)
-    return constants.output * jnp.einsum("lpn,ln->lp", network.activation(u), state.c, precision=Precision.HIGHEST)
+        extra = _product(constants.at, moving.w)
+        u = jnp.concatenate([u, extra if fixed.frozen is None else extra + fixed.frozen], axis=1)
+    return constants.output * jnp.einsum("lpn,ln->lp", network.activation(u), moving.c, precision=Precision.HIGHEST)
 
 
-def _observed(observe: Callable[[Neurons, Neurons], Any], constants: Constants, state: State) -> Any:
+def _observed(
+    observe: Callable[[Neurons, Neurons], Any], constants: Constants, moving: Moving, fixed: Fixed
+) -> Any:
     """The observable of every replica, in original coordinates: w_0 plus the move within the span."""
 
-    def one(c: Array, w: Array, start: Neurons) -> Any:
+    def one(replica: tuple[Array, Array, Neurons]) -> Any:
+        c, w, start = replica
         if constants.basis is None:
             return observe(Neurons(c, w.T), start)
         moved = w - _product(constants.basis.T, start.w.T)
         return observe(Neurons(c, start.w + _product(constants.basis, moved).T), start)
 
-    return jax.vmap(one)(state.c, state.w, state.start)
+    # One replica after the other: batches of small matrix products are several times slower on a CPU.
+    return jax.lax.map(one, (moving.c, moving.w, fixed.start))
 
 
 def _product(left: Array, right: Array) -> Array:

@@ -45,7 +45,8 @@ def xavier(
 
     The law of h^N_t is tested at one width with `replicas` independent networks (`law_width`; None is
     the widest of `widths` up to 512, else the narrowest); rates are fitted over `widths` with
-    `path_replicas` networks each. `ts` must start at 0, where the law of the start is tested. Returns a
+    `path_replicas` networks at the widest width and up to eight times as many at narrower ones, where
+    they cost less. `ts` must start at 0, where the law of the start is tested. Returns a
     `Report` whose claims are: the theorem's assumptions, positive definiteness (proved), the laws of
     h_0 and h_t, the path-wise rate −1/2, freezing of the parameters and concentration of the kernel at
     rate −1/2, the loss against its prediction, its proved envelope and its exponent, and agreement of
@@ -76,7 +77,7 @@ def xavier(
     at_law = _law_width(sizes) if law_width is None else positive_integer("law_width", law_width)
     law_key, path_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
-    runs = [(at_law, replicas), *((width, path_replicas) for width in sizes)]
+    runs = [(at_law, replicas), *((width, path_replicas * min(8, sizes[-1] // width)) for width in sizes)]
     share = _Shares(progress, [float(r) * w * w for w, r in runs])
 
     def run(position: int, stream: RandomKey, observe: Any) -> Samples:
@@ -119,7 +120,7 @@ def xavier(
         claims=found,
         panels=panels(evidence, measured),
         arrays=_arrays(evidence),
-        configuration=_configuration(problem, evidence, law_samples, replicas, path_replicas, rule, dtype),
+        configuration=_configuration(problem, evidence, law_samples, rule, dtype),
     )
 
 
@@ -165,8 +166,6 @@ def _configuration(
     problem: Problem,
     evidence: Evidence,
     law_samples: Samples,
-    replicas: int,
-    path_replicas: int,
     rule: AbstractRule | None,
     dtype: Any,
 ) -> dict[str, Any]:
@@ -184,9 +183,9 @@ def _configuration(
         "rule": "closed form" if rule is None else repr(rule),
         "ts": evidence.law.ts.tolist(),
         "widths": list(evidence.widths),
-        "path_replicas": path_replicas,
+        "path_replicas": {str(s.width): s.replicas for s in evidence.path_samples},
         "law_width": law_samples.width,
-        "replicas": replicas,
+        "replicas": law_samples.replicas,
         "method": law_samples.method,
         "lanes": {str(s.width): s.lanes for s in (law_samples, *evidence.path_samples)},
         "dtype": np.dtype(dtype).name,

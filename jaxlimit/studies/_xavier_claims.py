@@ -95,10 +95,13 @@ def _measure(evidence: Evidence) -> Measured:
             seen.reshape(*seen.shape[:2], -1) - kernel,
             (lowest - limit.eigenvalues[0])[..., None],
         )
-        # Rounding of a chain of K float32 steps is a random walk: a few u·√K, and that is the noise floor.
-        floor = 10 * 2.0**-24 * math.sqrt(max(1, int(samples.steps[-1]))) if evidence.single else 0.0
+        # What float32 alone would show: a chain of K steps rounds like a random walk of a few u·√K, a kernel
+        # entry by a few u of its size, an eigenvalue by a few u of the largest one.
+        unit = 10 * 2.0**-24 if evidence.single else 0.0
+        walk = unit * math.sqrt(max(1, int(samples.steps[-1])))
+        floors = (walk, walk, unit * float(np.max(np.abs(kernel))), unit * float(limit.eigenvalues[-1]))
         finite = samples.diverged_at < 0
-        for name, difference in zip(errors, differences, strict=True):
+        for name, difference, floor in zip(errors, differences, floors, strict=True):
             kept = difference[finite]
             pooled = pathwise(kept, np.zeros(kept.shape[1:])).pooled if len(kept) > 1 else None
             errors[name].append(

@@ -1,0 +1,5 @@
+"""``python -m jaxlimit`` is the command line."""
+
+from jaxlimit.cli import main
+
+main()

@@ -1,0 +1,78 @@
+"""What this machine offers, and whether it keeps the promises that results rest on."""
+
+import importlib.metadata
+import platform
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import Precision
+
+from jaxlimit._lanes import cores
+from jaxlimit.activations import Erf
+from jaxlimit.data import sphere
+from jaxlimit.networks import Shallow
+from jaxlimit.problem import Problem
+from jaxlimit.simulation import Stepwise, simulate
+
+PACKAGES = ("jaxlimit", "jax", "jaxlib", "equinox", "diffrax", "optax", "chex", "numpy", "scipy")
+
+
+class Finding(NamedTuple):
+    """One line of a diagnosis; `ok` is None where there is nothing to pass or fail."""
+
+    name: str
+    text: str
+    ok: bool | None = None
+
+
+def diagnose() -> list[Finding]:
+    """Versions, devices, precision of products, and the lane self-check.
+
+    >>> import jaxlimit as jl
+    >>> all(finding.ok is not False for finding in jl.doctor.diagnose())
+    True
+    """
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    devices = ", ".join(f"{d.platform}:{d.id} {d.device_kind}" for d in jax.local_devices())
+    return [
+        Finding("versions", f"Python {platform.python_version()}, {versions}"),
+        Finding("devices", f"{devices} ({cores()} cores for the CPU)"),
+        Finding("64-bit types", "on" if jax.config.jax_enable_x64 else "off: simulate in float32 only (JAX_ENABLE_X64)"),
+        _products(),
+        *_lanes(),
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _products() -> Finding:
+    """TF32 products would be off by 1e-4 to 1e-3 and fake a violation of the limit theorem."""
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, 128, 128))
+    exact = left.astype(np.float32).astype(np.float64) @ right.astype(np.float32).astype(np.float64)
+    product = jnp.matmul(left.astype(np.float32), right.astype(np.float32), precision=Precision.HIGHEST)
+    error = float(np.max(np.abs(np.asarray(product, np.float64) - exact)) / np.max(np.abs(exact)))
+    return Finding("float32 products", f"largest error {error:.1e} of the largest entry", error < 5e-6)
+
+
+def _lanes() -> list[Finding]:
+    """Bits must depend on the lane width only: not on replicas, padding, workers or devices."""
+    problem = Problem(sphere(points=4, inputs=3), Shallow(Erf()))
+    method, key = Stepwise(lanes=4), jax.random.key(0)
+
+    def outputs(replicas: int, devices: list[jax.Device] | None) -> np.ndarray:
+        run = simulate(problem, 64, [0.0, 2.0], replicas=replicas, key=key, method=method, devices=devices)
+        return np.asarray(run.values)
+
+    many, few = outputs(11, None), outputs(6, None)
+    findings = [Finding("lanes: padding", "6 replicas against the first 6 of 11", np.array_equal(few, many[:6]))]
+    alone = outputs(11, jax.local_devices()[:1])
+    count = len(jax.local_devices())
+    return [*findings, Finding("lanes: devices", f"1 device against {count}", np.array_equal(alone, many))]

@@ -1,0 +1,111 @@
+"""From plain settings (a TOML or JSON file, or the command line) to objects, and nowhere else.
+
+Names in settings are public class names, looked up with getattr in the room they belong to.
+"""
+
+import copy
+import inspect
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlimit import activations, data, initial, kernels
+from jaxlimit._arguments import require
+from jaxlimit.networks import Shallow
+from jaxlimit.problem import Problem
+from jaxlimit.studies._xavier import TIMES, WIDTHS
+
+XAVIER: dict[str, Any] = {
+    "data": {"source": "digits", "classes": [3, 8], "points": 20, "bias": False},
+    "activation": {"name": "Erf"},
+    "c": {"law": "Uniform", "low": -1.0, "high": 1.0},
+    "w": {"law": "Normal", "mean": 0.0, "std": 1.0},
+    "rule": None,
+    "learning_rate": 1.0,
+    "seed": 0,
+    "widths": list(WIDTHS),
+    "replicas": 8192,
+    "path_replicas": 128,
+    "law_width": None,
+    "ts": list(TIMES),
+    "dtype": "float32",
+}
+"""Defaults of ``jaxlimit run xavier``: one table per object, its keys the arguments of the class named."""
+
+
+def resolved(settings: Mapping[str, Any], defaults: Mapping[str, Any] = XAVIER) -> dict[str, Any]:
+    """Defaults with the given settings put over them; a table replaces the default table as a whole.
+
+    Raises ``ValueError`` for keys that do not exist.
+    """
+    unknown = sorted(set(settings) - set(defaults))
+    require(not unknown, "config", f"have keys among {sorted(defaults)}", f"it also has {unknown}")
+    return {**copy.deepcopy(dict(defaults)), **copy.deepcopy(dict(settings))}
+
+
+def problem(settings: Mapping[str, Any]) -> Problem:
+    """The problem that resolved settings describe."""
+    table = dict(_table(settings, "data"))
+    bias = bool(table.pop("bias", False))
+    source = table.pop("source", None)
+    known = isinstance(source, str) and not source.startswith("_")
+    function = getattr(data, source, None) if known else None
+    made = inspect.isfunction(function) and inspect.signature(function).return_annotation is data.Data
+    require(bool(made), "data.source", "name a function of jaxlimit.data that makes Data", f"it is {source!r}")
+    points = _called(function, table, "data")
+    network = Shallow(
+        named(activations, _table(settings, "activation"), "activation", "name", activations.AbstractActivation),
+        initial.Initial(
+            c=named(initial, _table(settings, "c"), "c", "law", initial.AbstractLaw),
+            w=named(initial, _table(settings, "w"), "w", "law", initial.AbstractLaw),
+        ),
+    )
+    return Problem(points.with_bias() if bias else points, network, learning_rate=settings["learning_rate"])
+
+
+def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `studies.xavier` beside the problem."""
+    rule, seed, dtype = settings["rule"], settings["seed"], settings["dtype"]
+    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
+    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
+    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    return {
+        "key": jax.random.key(seed),
+        "widths": settings["widths"],
+        "replicas": settings["replicas"],
+        "path_replicas": settings["path_replicas"],
+        "law_width": settings["law_width"],
+        "ts": settings["ts"],
+        "rule": None if rule is None else named(kernels, rule, "rule", "name", kernels.AbstractRule),
+        "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
+    }
+
+
+def named(room: ModuleType, table: Mapping[str, Any], where: str, field: str, kind: type) -> Any:
+    """An object of the public class that `table[field]` names in the room, made with the table's other keys."""
+    arguments = dict(table)
+    name = arguments.pop(field, None)
+    public = isinstance(name, str) and not name.startswith(("_", "Abstract"))
+    found = getattr(room, name, None) if public else None
+    fits = inspect.isclass(found) and issubclass(found, kind)
+    choices = sorted(
+        n for n, c in vars(room).items() if inspect.isclass(c) and issubclass(c, kind) and not n.startswith("Abstract")
+    )
+    require(fits, f"{where}.{field}", f"be one of {', '.join(choices)}", f"it is {name!r}")
+    return _called(found, arguments, where)
+
+
+def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = settings[key]
+    require(isinstance(table, Mapping), key, "be a table", f"it is {table!r}")
+    return table
+
+
+def _called(function: Any, arguments: Mapping[str, Any], where: str) -> Any:
+    unknown = sorted(set(arguments) - set(inspect.signature(function).parameters))
+    accepted = list(inspect.signature(function).parameters)
+    require(not unknown, where, f"have keys among {accepted}", f"it also has {unknown}")
+    return function(**arguments)

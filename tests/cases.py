@@ -1,0 +1,147 @@
+"""Every variant of the package in one table, with what is known of it from elsewhere.
+
+A battery of tests runs on each line; `test_completeness.py` fails if a public class has no line. The
+references are NumPy, SciPy and mpmath: nothing here calls the package for an answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+import jaxlimit as jl
+
+
+@dataclass(frozen=True)
+class ActivationCase:
+    """σ and σ' in NumPy and in mpmath, the kernel rule it needs, and the facts it must declare."""
+
+    activation: Any
+    rule: Any
+    sigma: Callable
+    slope: Callable
+    precise: Callable
+    odd: bool
+    homogeneous: bool
+    smooth: bool
+    bounded: bool
+    polynomial: bool
+    dual: Callable | None = None
+    """mpmath: E σ(u)σ(u') from a = Var u, b = Var u', r = Cov(u, u'), in a form other than the package's."""
+
+
+@dataclass(frozen=True)
+class LawCase:
+    """A law of one coordinate: its first two moments, and its distribution function or its atoms."""
+
+    law: Any
+    mean: float
+    second_moment: float
+    compact: bool
+    full: bool
+    cdf: Callable | None = None
+    atoms: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """ℓ(g, y) and ∂ℓ/∂g in NumPy."""
+
+    loss: Any
+    value: Callable
+    derivative: Callable
+
+
+def _erf_dual(a, b, r):
+    return 2 / mpmath.pi * mpmath.asin(2 * r / mpmath.sqrt((1 + 2 * a) * (1 + 2 * b)))
+
+
+def _relu_dual(a, b, r):
+    scale = mpmath.sqrt(a * b)
+    return (mpmath.sqrt(a * b - r * r) + r * (mpmath.pi - mpmath.acos(r / scale))) / (2 * mpmath.pi)
+
+
+ACTIVATIONS = {
+    "erf": ActivationCase(
+        jl.activations.Erf(),
+        None,
+        sigma=scipy.special.erf,
+        slope=lambda u: 2 / np.sqrt(np.pi) * np.exp(-(u**2)),
+        precise=mpmath.erf,
+        odd=True,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+        dual=_erf_dual,
+    ),
+    "relu": ActivationCase(
+        jl.activations.Relu(),
+        None,
+        sigma=lambda u: np.maximum(u, 0.0),
+        slope=lambda u: np.heaviside(u, 0.0),
+        precise=lambda u: max(u, mpmath.mpf(0)),
+        odd=False,
+        homogeneous=True,
+        smooth=False,
+        bounded=False,
+        polynomial=False,
+        dual=_relu_dual,
+    ),
+    "tanh": ActivationCase(
+        jl.activations.Tanh(),
+        jl.kernels.Quadrature(),
+        sigma=np.tanh,
+        slope=lambda u: 1 / np.cosh(u) ** 2,
+        precise=mpmath.tanh,
+        odd=True,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+    ),
+}
+
+LAWS = {
+    "normal": LawCase(jl.initial.Normal(), 0.0, 1.0, compact=False, full=True, cdf=scipy.stats.norm.cdf),
+    "normal, shifted": LawCase(
+        jl.initial.Normal(0.5, 2.0), 0.5, 4.25, compact=False, full=True, cdf=scipy.stats.norm(0.5, 2.0).cdf
+    ),
+    "uniform": LawCase(jl.initial.Uniform(), 0.0, 1 / 3, compact=True, full=False, cdf=scipy.stats.uniform(-1, 2).cdf),
+    "uniform, shifted": LawCase(
+        jl.initial.Uniform(-1.0, 3.0), 1.0, 7 / 3, compact=True, full=False, cdf=scipy.stats.uniform(-1, 4).cdf
+    ),
+    "rademacher": LawCase(
+        jl.initial.Rademacher(0.5), 0.0, 0.25, compact=True, full=False, atoms={-0.5: 0.5, 0.5: 0.5}
+    ),
+}
+
+LOSSES = {
+    "squared error": LossCase(jl.SquaredError(), lambda g, y: 0.5 * (y - g) ** 2, lambda g, y: g - y),
+}
+
+SCALINGS = {f"gamma {gamma:g}": jl.PowerScaling(gamma) for gamma in (0.5, 0.6, 0.75, 1.0)}
+
+NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial())}
+
+RULES = {"closed form": jl.kernels.ClosedForm(), "quadrature": jl.kernels.Quadrature()}
+
+METHODS = {"stepwise": jl.Stepwise()}
+
+LIMITS = {"spectral": jl.SpectralLimit, "ode": jl.OdeLimit}
+
+STATISTICS = {
+    "mean shift": jl.statistics.MeanShift(),
+    "variance ratio": jl.statistics.VarianceRatio(),
+    "Kolmogorov-Smirnov": jl.statistics.KolmogorovSmirnov(),
+}
+
+
+def each(table):
+    """Parametrise a test over a table: `@pytest.mark.parametrize("case", each(ACTIVATIONS))`."""
+    return [pytest.param(case, id=name) for name, case in table.items()]

@@ -1,0 +1,31 @@
+"""Settings that must be in place before JAX is imported, and the marker for accelerators.
+
+float64 serves as the reference of float32; four CPU devices stand in for a machine with several; strict
+promotion turns every silent mixture of types into an error. The package itself sets nothing: one test
+(`test_arguments.py`) runs it in a fresh process without any of this.
+"""
+
+import os
+
+os.environ["JAX_ENABLE_X64"] = "1"
+os.environ["JAX_NUM_CPU_DEVICES"] = "4"
+os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
+
+import jax
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    if any(device.platform != "cpu" for device in jax.devices()):
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs an accelerator"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_settings_have_arrived():
+    """Setting a variable too late would be silent: the tests would run in float32 on one device."""
+    assert jax.config.jax_enable_x64
+    assert jax.config.jax_numpy_dtype_promotion == "strict"
+    assert len(jax.devices("cpu")) == 4

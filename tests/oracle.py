@@ -1,0 +1,79 @@
+"""An independent simulation: the SGD chain as a plain loop in float64 NumPy, fed the draws of a replica.
+
+The formulae of the chain are data (`Formulae`), so that a planted bug is one replaced formula and the
+tests can show that they would have caught it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlimit.simulation import draws
+
+
+@dataclass(frozen=True)
+class Formulae:
+    """c ← c + η e σ(w·x), w ← w + η e c σ'(w·x) x with e = y − g(x), η = α N^{γ−2}, at k = ⌊Nt⌋."""
+
+    output: Callable = lambda width, gamma: width**-gamma
+    increment: Callable = lambda alpha, width, gamma: alpha * width ** (gamma - 2)
+    factor_of_w: Callable = lambda old, new: old
+    steps: Callable = lambda t, width: math.floor(Fraction(str(t)) * width)
+    sample: Callable = lambda k: k
+
+
+CHAIN = Formulae()
+
+
+class Path(NamedTuple):
+    """Outputs [times, points + extra] and parameters c [times, neurons], w [times, neurons, inputs]."""
+
+    values: np.ndarray
+    c: np.ndarray
+    w: np.ndarray
+
+
+def replay(problem, case, width, key, replica, ts, at=None, formulae=CHAIN, derivative=lambda g, y: g - y):
+    """What `simulate` must return for this replica; `case` brings σ and σ' in NumPy."""
+    stops = [formulae.steps(float(t), width) for t in ts]
+    c, w, indices = draws(problem, width, key, replica, max(stops) + 2)
+    return chain(problem, case, c, w, indices, stops, at, formulae, derivative)
+
+
+def chain(problem, case, c, w, indices, stops, at=None, formulae=CHAIN, derivative=lambda g, y: g - y):
+    """The loop itself, from the neurons c [neurons], w [neurons, inputs] and the data indices of the steps."""
+    c, w = np.asarray(c, np.float64), np.asarray(w, np.float64)
+    x, y = problem.data.x, problem.data.y
+    seen = x if at is None else np.concatenate([x, np.asarray(at, np.float64)])
+    width, gamma = c.size, problem.scaling.gamma
+    output = formulae.output(width, gamma)
+    increment = formulae.increment(problem.learning_rate, width, gamma)
+    saved, k = [], 0
+    for stop in stops:
+        while k < stop:
+            i = indices[formulae.sample(k)]
+            u = w @ x[i]
+            e = -derivative(output * np.dot(c, case.sigma(u)), y[i])
+            new = c + increment * e * case.sigma(u) if problem.network.train_output else c
+            w = w + increment * e * np.outer(formulae.factor_of_w(c, new) * case.slope(u), x[i])
+            c, k = new, k + 1
+        saved.append((output * case.sigma(seen @ w.T) @ c, c, w))
+    return Path(*(np.array(part) for part in zip(*saved, strict=True)))
+
+
+def largest_difference(values, expected):
+    """max |values − expected| relative to max(1, |expected|); infinite where something is not finite."""
+    difference = np.abs(np.asarray(values, np.float64) - expected) / np.maximum(1.0, np.abs(expected))
+    return float(np.max(np.where(np.isfinite(difference), difference, np.inf), initial=0.0))
+
+
+def assert_same(values, expected, tolerance):
+    """The comparison of every test against an oracle; `test_planted_bugs.py` shows what it catches."""
+    values, expected = np.asarray(values), np.asarray(expected)
+    assert values.shape == expected.shape
+    difference = largest_difference(values, expected)
+    assert difference <= tolerance, f"differs by {difference:.2e}, allowed are {tolerance:.0e}"

@@ -1,0 +1,64 @@
+"""Every public concrete class has a line in the table of cases, so that every battery of tests runs on it."""
+
+import inspect
+
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.statistics import AbstractStatistic
+from tests import cases
+
+
+def concrete(room, base):
+    """Public classes of a room below `base` that are not abstract."""
+    found = (kind for name, kind in vars(room).items() if inspect.isclass(kind) and not name.startswith("_"))
+    return {kind for kind in found if issubclass(kind, base) and not inspect.isabstract(kind)}
+
+
+ROOMS = {
+    "activations": (
+        jl.activations,
+        jl.activations.AbstractActivation,
+        {type(case.activation) for case in cases.ACTIVATIONS.values()},
+    ),
+    "initial": (jl.initial, jl.initial.AbstractLaw, {type(case.law) for case in cases.LAWS.values()}),
+    "losses": (jl.losses, jl.losses.AbstractLoss, {type(case.loss) for case in cases.LOSSES.values()}),
+    "scalings": (jl.scalings, jl.scalings.AbstractScaling, {type(s) for s in cases.SCALINGS.values()}),
+    "networks": (jl.networks, jl.networks.AbstractNetwork, {type(n) for n in cases.NETWORKS.values()}),
+    "kernels": (jl.kernels, jl.kernels.AbstractRule, {type(rule) for rule in cases.RULES.values()}),
+    "simulation": (jl.simulation, jl.Stepwise, {type(method) for method in cases.METHODS.values()}),
+    "limits": (jl.limits, jl.limits.AbstractLimit, set(cases.LIMITS.values())),
+    "statistics": (jl.statistics, AbstractStatistic, {type(s) for s in cases.STATISTICS.values()}),
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_class_has_a_case(room):
+    module, base, tabled = ROOMS[room]
+    public = concrete(module, base)
+    assert public, f"no concrete class was found in {room}: the search is broken"
+    missing = sorted(kind.__name__ for kind in public - tabled)
+    assert not missing, f"tests/cases.py has no line for {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_case_is_left_over_from_a_class_that_is_gone(room):
+    module, base, tabled = ROOMS[room]
+    assert not {kind.__name__ for kind in tabled - concrete(module, base)}
+
+
+def test_a_missing_line_is_noticed():
+    module, base, tabled = ROOMS["activations"]
+    assert concrete(module, base) - (tabled - {jl.activations.Tanh}) == {jl.activations.Tanh}
+
+
+@pytest.mark.parametrize("case", cases.each(cases.LOSSES))
+def test_losses_are_what_the_table_says(case):
+    import numpy as np
+
+    g, y = np.meshgrid(np.linspace(-3, 3, 13), np.linspace(-2, 2, 9))
+    assert np.allclose(case.loss.value(g, y), case.value(g, y), rtol=1e-15, atol=1e-15)
+    assert np.allclose(case.loss.derivative(g, y), case.derivative(g, y), rtol=1e-15, atol=1e-15)
+    h = 1e-6
+    slope = (case.value(g + h, y) - case.value(g - h, y)) / (2 * h)
+    assert np.allclose(case.loss.derivative(g, y), slope, atol=1e-8)

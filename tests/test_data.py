@@ -1,0 +1,90 @@
+"""Data: a law with finite support, kept in float64, and the sets that come with the package."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+
+X = [[1.0, 0.0], [0.6, 0.8], [-0.5, 1.0]]
+Y = [1.0, -1.0, 0.5]
+
+
+def test_data_keep_float64_and_accept_jax_arrays():
+    value = 0.1 + 2.0**-50
+    data = jl.Data(np.array([[value]]), jnp.array([1.0], jnp.float32))
+    assert data.x.dtype == data.y.dtype == data.weights.dtype == np.float64
+    assert data.x[0, 0] == value
+
+
+def test_uniform_weights_are_one_over_the_points():
+    assert np.array_equal(jl.Data(X, Y).weights, np.full(3, 1 / 3))
+
+
+def test_weights_are_normalised():
+    assert jl.Data(X, Y, [1.0, 2.0, 5.0]).weights.tolist() == [0.125, 0.25, 0.625]
+
+
+def test_a_bias_is_a_coordinate_one():
+    data = jl.Data(X, Y, [1.0, 2.0, 5.0]).with_bias()
+    assert data.inputs == 3
+    assert np.array_equal(data.x, np.column_stack([X, np.ones(3)]))
+    assert np.array_equal(data.weights, [0.125, 0.25, 0.625])
+    assert np.array_equal(data.y, Y)
+
+
+def test_repeated_inputs_need_equal_targets():
+    assert jl.Data([*X, X[1]], [*Y, Y[1]]).points == 4
+    with pytest.raises(ValueError, match=r"Argument `y` must be the same at equal inputs, but points \[1, 3\]"):
+        jl.Data([*X, X[1]], [*Y, -Y[1]])
+    # −0 and 0 are the same input.
+    with pytest.raises(ValueError, match="Argument `y` must be the same"):
+        jl.Data([[1.0, 0.0], [1.0, -0.0]], [1.0, 2.0])
+
+
+def test_data_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        jl.Data(X, Y).x = np.zeros((3, 2))
+
+
+def test_sphere_points_have_unit_norm_and_random_signs():
+    data = jl.data.sphere(points=2000, inputs=3, seed=1)
+    assert np.max(np.abs(np.linalg.norm(data.x, axis=1) - 1)) < 1e-15
+    # By symmetry every coordinate and every target has mean zero: five standard errors of 2000 draws.
+    assert np.max(np.abs(data.x.mean(axis=0))) < 5 / np.sqrt(3 * 2000)
+    assert set(data.y) == {-1.0, 1.0}
+    assert abs(data.y.mean()) < 5 / np.sqrt(2000)
+
+
+def test_sphere_depends_on_its_seed_alone():
+    first, again, other = (jl.data.sphere(4, 3, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.x, again.x)
+    assert np.array_equal(first.y, again.y)
+    assert not np.array_equal(first.x, other.x)
+
+
+def test_digits_are_the_images_they_claim_to_be():
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    data = jl.data.digits(classes=(3, 8), points=25, unit_norm=False)
+    # Each image of the set is found among the originals with its label.
+    for x, y in zip(data.x, data.y, strict=True):
+        labels = bunch.target[np.all(bunch.data == x, axis=1)]
+        assert labels.tolist() == [3 if y == -1.0 else 8]
+    assert np.sum(data.y == -1.0) == 13  # in turn from each class
+    assert len(np.unique(data.x, axis=0)) == 25
+
+
+def test_digits_take_what_is_left_of_the_larger_class():
+    bunch = pytest.importorskip("sklearn.datasets").load_digits()
+    ones, eights = (int(np.sum(bunch.target == c)) for c in (1, 8))
+    data = jl.data.digits(classes=(1, 8), points=ones + eights)
+    assert np.sum(data.y == -1.0) == ones
+    assert np.max(np.abs(np.linalg.norm(data.x, axis=1) - 1)) < 1e-15
+    with pytest.raises(ValueError, match=r"Argument `points` must be at most"):
+        jl.data.digits(classes=(1, 8), points=ones + eights + 1)
+
+
+@pytest.mark.parametrize("classes", [(3, 3), (3,), (1, 2, 3), (3, 10), (-1, 2)])
+def test_digits_need_two_different_classes(classes):
+    with pytest.raises(ValueError, match=r"Argument `classes` must be two different digits"):
+        jl.data.digits(classes=classes)

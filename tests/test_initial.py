@@ -1,0 +1,88 @@
+"""Initial laws: their draws follow the law they state, in float32, and a wider network contains the narrower one."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.initial import AbstractLaw
+from tests import laws
+from tests.cases import LAWS, each
+from tests.systems import dependence
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_a_law_states_its_moments_and_support(case):
+    assert case.law.mean == pytest.approx(case.mean, rel=1e-15)
+    assert case.law.second_moment == pytest.approx(case.second_moment, rel=1e-15)
+    assert case.law.compact_support is case.compact
+    assert case.law.full_support is case.full
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_draws_follow_the_law(case):
+    values = np.asarray(case.law.sample(jax.random.key(11), (200_000,)), np.float64)
+    spread = np.sqrt(case.second_moment - case.mean**2)
+    laws.assert_mean((values - case.mean) / spread, 0.0, detectable=0.02)
+    laws.assert_mean(values**2 / case.second_moment, 1.0, detectable=0.03)
+    if case.atoms:
+        for atom, probability in case.atoms.items():
+            laws.assert_mean(values == atom, probability, detectable=0.02)
+        assert set(values) == set(case.atoms)
+    else:
+        laws.assert_law(values, case.cdf, detectable=0.02)
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_draws_are_float32_whatever_the_precision_of_jax(case):
+    assert case.law.sample(jax.random.key(0), (3, 2)).dtype == np.float32
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_a_wider_network_begins_with_the_neurons_of_the_narrower_one(case):
+    initial = jl.Initial(c=case.law, w=case.law)
+    narrow, wide = (initial.sample(jax.random.key(5), width, 3) for width in (37, 1000))
+    for few, many in zip(narrow, wide, strict=True):
+        assert np.array_equal(few, many[:37])
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_different_keys_give_different_draws(case):
+    first, second = (case.law.sample(jax.random.key(seed), (64,)) for seed in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_output_and_input_weights_come_from_separate_streams(case):
+    # Rank correlations of 4000 independent pairs have standard deviation 1/√4000; 1e-6 for 4 of them is z = 5.2.
+    c, w = jl.Initial(c=case.law, w=jl.initial.Normal()).sample(jax.random.key(0), 4000, 3)
+    assert dependence(c, w) < 5.2 / np.sqrt(4000)
+
+
+@pytest.mark.parametrize("case", each(LAWS))
+def test_one_stream_for_both_would_be_noticed(case):
+    key = jax.random.key(0)
+    assert dependence(case.law.sample(key, (4000,)), jl.initial.Normal().sample(key, (4000, 3))) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: jl.initial.Normal(np.nan), "mean"),
+        (lambda: jl.initial.Normal(0.0, 0.0), "std"),
+        (lambda: jl.initial.Normal(0.0, -1.0), "std"),
+        (lambda: jl.initial.Normal(0.0, np.inf), "std"),
+        (lambda: jl.initial.Uniform(1.0, 1.0), "low"),
+        (lambda: jl.initial.Uniform(1.0, -1.0), "low"),
+        (lambda: jl.initial.Uniform(-np.inf, 1.0), "low, high"),
+        (lambda: jl.initial.Rademacher(0.0), "scale"),
+    ],
+)
+def test_laws_that_do_not_exist_are_refused(make, name):
+    with pytest.raises(ValueError, match=f"Argument `{name}` must"):
+        make()
+
+
+def test_an_abstract_law_cannot_be_made():
+    with pytest.raises(TypeError):
+        AbstractLaw()
