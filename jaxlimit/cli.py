@@ -210,7 +210,7 @@ def _print_table(outcome: Report, out: Path) -> None:
     console = rich.console.Console()
     table = rich.table.Table("verdict", "claim", "expected", "observed", "error", title=outcome.title, show_lines=True)
     for claim in outcome.claims:
-        cells = (claim.statement, claim.expected, claim.observed, claim.error)
+        cells = (claim.name, claim.expected, claim.observed, claim.error)
         coloured = f"[{COLOURS[claim.verdict]}]{claim.verdict.value}[/]"
         table.add_row(coloured, *(cell.replace("[", "\\[") for cell in cells))
     console.print(table)

@@ -19,7 +19,7 @@ class Samples(eqx.Module):
     `values` [replicas, times, points] holds the outputs on the data, then on the extra inputs `at`.
     `observed` is the pytree of the user's observable, with leading axes [replicas, times].
     `steps` [times] counts the SGD steps done at each save time. `diverged_at` [replicas] is the step
-    at which a replica first produced a non-finite residual, −1 where it never did. `error`
+    at which a replica first produced a non-finite residual or saved output, −1 where it never did. `error`
     [replicas, times] is a method's own estimate of its error, None for the exact chain. `lanes` is
     the number of replicas computed together: bits depend on it, so it is part of a result's identity.
     """

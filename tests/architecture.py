@@ -49,7 +49,10 @@ SWITCHES = ("jax.enable_x64", "jax.experimental.enable_x64", "jax.experimental.d
 LEVEL = {room: level for level, line in enumerate(LINES) for room in line}
 ROOT_FOLDERS = "home|root|work|Users|mnt|scratch|tmp"
 MACHINE_PATH = re.compile(rf"(?<![\w./~-])/(?:{ROOT_FOLDERS})/\w|\b[A-Z]:\\\w\w|~/\w")
-KEYS = (re.compile(r"references:?((?:\s*(?:,|and)?\s*`[\w-]+`)+)"), re.compile(r"references:\s*([\w-]+(?:,\s*[\w-]+)*)"))
+KEYS = (
+    re.compile(r"references:?((?:\s*(?:,|and)?\s*`[\w-]+`)+)"),
+    re.compile(r"references:\s*([\w-]+(?:,\s*[\w-]+)*)"),
+)
 
 
 @lru_cache(maxsize=512)
@@ -295,9 +298,8 @@ def no_drawers(tree: Tree) -> list[str]:
             found.append(f"{path}:1: a file for everything is a file for nothing")
         public = list(_public(module))
         public += [method for c in public if isinstance(c, ast.ClassDef) for method in _methods(c)]
-        for node in public:
-            if not isinstance(node, ast.ClassDef) and node.args.kwarg:
-                found.append(f"{path}:{node.lineno}: `{node.name}` takes **{node.args.kwarg.arg}")
+        signatures = [node for node in public if not isinstance(node, ast.ClassDef) and node.args.kwarg]
+        found += [f"{path}:{node.lineno}: `{node.name}` takes any keyword" for node in signatures]
     return found
 
 

@@ -116,9 +116,7 @@ LAWS = {
     "uniform, shifted": LawCase(
         jl.initial.Uniform(-1.0, 3.0), 1.0, 7 / 3, compact=True, full=False, cdf=scipy.stats.uniform(-1, 4).cdf
     ),
-    "rademacher": LawCase(
-        jl.initial.Rademacher(0.5), 0.0, 0.25, compact=True, full=False, atoms={-0.5: 0.5, 0.5: 0.5}
-    ),
+    "rademacher": LawCase(jl.initial.Rademacher(0.5), 0.0, 0.25, compact=True, full=False, atoms={-0.5: 0.5, 0.5: 0.5}),
 }
 
 LOSSES = {

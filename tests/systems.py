@@ -109,7 +109,7 @@ def run(problem, width=WIDTH, ts=TS, *, replicas=REPLICAS, seed=0, dtype=jnp.flo
 def dependence(c, w):
     """Largest |rank correlation| of c with a column of w, or with the numbers of w in the order of their drawing.
 
-    If both came from one stream of random bits the latter would be 1, whatever the two laws are.
+    The latter is near 1 if both came from one stream of random bits and their laws use the bits alike.
     """
     w = np.asarray(w)
     others = [*w.T, w.ravel()[: len(c)]]
@@ -121,9 +121,7 @@ def dependence(c, w):
 
 def textbook_duals(name, x, x2, std=1.0):
     """E σσ' and E σ̇σ̇' for w ~ N(0, std² I)."""
-    a, b, r = (
-        std**2 * v for v in (np.sum(x * x, axis=1)[:, None], np.sum(x2 * x2, axis=1)[None, :], x @ x2.T)
-    )
+    a, b, r = (std**2 * v for v in (np.sum(x * x, axis=1)[:, None], np.sum(x2 * x2, axis=1)[None, :], x @ x2.T))
     if name == "erf":
         root = (1 + 2 * a) * (1 + 2 * b)
         return 2 / np.pi * np.arcsin(2 * r / np.sqrt(root)), 4 / np.pi / np.sqrt(root - 4 * r * r)

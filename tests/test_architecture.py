@@ -5,6 +5,7 @@ it, in that file and nowhere else; the innocent neighbours of each violation mus
 """
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -120,7 +121,11 @@ PLANTS = [
     (house.documented, "kernels/_p.py", "if True:\n    def f():\n        pass"),
     # references
     (house.known_references, "kernels/_p.py", 'def f():\n    """Doc (references: nobody2020)."""'),
-    (house.known_references, "kernels/_p.py", 'def f():\n    """Doc. Source:\n    references `xavier`, `nobody2020`."""'),
+    (
+        house.known_references,
+        "kernels/_p.py",
+        'def f():\n    """Doc. Source:\n    references `xavier`, `nobody2020`."""',
+    ),
     (house.known_references, "kernels/_p.py", 'def f():\n    """Doc (references:\n    nobody2020)."""'),
     # drawers
     (house.no_drawers, "simulation/_utils.py", "x = 1"),
@@ -176,9 +181,13 @@ print(json.dumps([[name for name in {heavy} if name in sys.modules], changed]))
 
 
 def what_it_costs(code):
-    """(heavy packages imported, JAX settings changed) by the code, in a fresh interpreter."""
-    program = PROBE.format(code=code, heavy=HEAVY)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    """(heavy packages imported, JAX settings changed) by the code, in a fresh interpreter that sees no JAX settings.
+
+    A setting of conftest.py, inherited, would hide the package setting the same.
+    """
+    program = [sys.executable, "-c", PROBE.format(code=code, heavy=HEAVY)]
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, cwd=ROOT, env=plain)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -188,5 +197,5 @@ def test_importing_the_package_imports_nothing_heavy_and_sets_nothing():
 
 
 def test_the_probe_sees_a_heavy_import_and_a_changed_setting():
-    code = "import rich\njax.config.update('jax_default_matmul_precision', 'highest')"
-    assert what_it_costs(code) == [["rich"], ["jax_default_matmul_precision"]]
+    code = "import rich\njax.config.update('jax_enable_x64', True)"
+    assert what_it_costs(code) == [["rich"], ["jax_enable_x64"]]

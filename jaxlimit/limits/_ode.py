@@ -18,10 +18,13 @@ from jaxlimit.problem import Problem
 class OdeLimit(AbstractLimit):
     """The limit dh/dt = −αBΠ ∂ℓ/∂g(h, ŷ) by diffrax, for any loss; with `SquaredError`, A(ŷ − h).
 
-    Kvaerno5 with an adaptive step: stiff kernels (λ_max t ≫ 1) cost no more than mild ones. `tolerance`
-    is the relative and absolute tolerance per step, 1e-5 in float32 and 1e-9 in float64 by default; the
-    global error stays within 100 times that (tested against the exact solution). float64 needs the x64
-    flag. Every solve checks the solver's own verdict and raises ``RuntimeError`` if it gave up.
+    Tsit5 with an adaptive step unless another diffrax solver is given. Explicit steps are bounded by
+    stability to about 3.3/λ_max(A), so λ_max·t up to 10⁵ is cheap; for stiffer kernels give
+    ``diffrax.Kvaerno5()`` (in float32 its steps may collapse on mild ones, which is then reported).
+    `tolerance` is the relative and absolute tolerance per step, 1e-5 in float32 and 1e-9 in float64 by
+    default; the global error stays within 100 times that (tested against the exact solution). float64
+    needs the x64 flag. Every solve checks the solver's own verdict and raises ``RuntimeError`` if it
+    gave up.
     Source: references `xavier`, `diffrax`.
 
         >>> import numpy as np, jaxlimit as jl
@@ -34,6 +37,7 @@ class OdeLimit(AbstractLimit):
     kernel: LinearKernel
     dtype: np.dtype = eqx.field(static=True)
     tolerance: float = eqx.field(static=True)
+    solver: diffrax.AbstractSolver
     max_steps: int = eqx.field(static=True)
 
     def __init__(
@@ -42,6 +46,7 @@ class OdeLimit(AbstractLimit):
         rule: AbstractRule | None = None,
         dtype: np.dtype | type = jnp.float32,
         tolerance: float | None = None,
+        solver: diffrax.AbstractSolver | None = None,
         max_steps: int = 100_000,
     ):
         self.kernel = LinearKernel(problem, rule)
@@ -49,6 +54,9 @@ class OdeLimit(AbstractLimit):
         default = 1e-9 if self.dtype == np.float64 else 1e-5
         self.tolerance = default if tolerance is None else float(tolerance)
         require(0 < self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
+        self.solver = diffrax.Tsit5() if solver is None else solver
+        kind = diffrax.AbstractSolver
+        require(isinstance(self.solver, kind), "solver", "be a diffrax solver", f"it is {type(solver).__name__}")
         self.max_steps = positive_integer("max_steps", max_steps)
 
     @property
@@ -72,13 +80,20 @@ class OdeLimit(AbstractLimit):
         flat = jnp.asarray(start.reshape(-1, start.shape[-1]), self.dtype)
         arrays = (jnp.asarray(drift, self.dtype), jnp.asarray(self.kernel.problem.data.y, self.dtype))
         values, finished = _solve(
-            flat, jnp.asarray(times, self.dtype), *arrays, self.kernel.problem.loss, self.tolerance, self.max_steps
+            flat,
+            jnp.asarray(times, self.dtype),
+            *arrays,
+            self.kernel.problem.loss,
+            self.solver,
+            self.tolerance,
+            self.max_steps,
         )
         failed = int(np.sum(~np.asarray(finished)))
         if failed:
             raise RuntimeError(
                 f"The solver gave up on {failed} of {flat.shape[0]} paths before t = {times[-1]:g}: "
-                f"raise `max_steps` (now {self.max_steps}) or `tolerance` (now {self.tolerance:g})."
+                f"raise `max_steps` (now {self.max_steps}) or `tolerance` (now {self.tolerance:g}), or choose another "
+                f"`solver` (now {type(self.solver).__name__})."
             )
         return np.asarray(values).reshape(*start.shape[:-1], times.size, start.shape[-1])
 
@@ -97,6 +112,7 @@ def _solve(
     drift: Float[Array, "all points"],
     y: Float[Array, " points"],
     loss: AbstractLoss,
+    solver: diffrax.AbstractSolver,
     tolerance: float,
     max_steps: int,
 ) -> tuple[Float[Array, "paths times all"], Array]:
@@ -106,7 +122,7 @@ def _solve(
     def one(start: Array) -> tuple[Array, Array]:
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(field),
-            diffrax.Kvaerno5(),
+            solver,
             t0=jnp.zeros((), ts.dtype),
             # A positive end even when only t = 0 is asked for; saved values do not depend on it.
             t1=jnp.maximum(ts[-1], jnp.finfo(ts.dtype).eps),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import float_dtype, positive_integer, random_key, real_array, require, save_times
+from jaxlimit._arguments import STEP_LIMIT, float_dtype, positive_integer, random_key, real_array, require, save_times
 from jaxlimit._lanes import Progress, chosen_devices, run_lanes
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import empirical_gram
@@ -120,6 +120,7 @@ def simulate(
 
     parts = run_lanes(prepare, count, chosen)
     values, seen, diverged = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
+    diverged = _first_lost(diverged, values, steps)
     samples = Samples(times, values, seen, steps, diverged, "Stepwise", width, lanes)
     if samples.diverged:
         first = int(np.min(diverged[diverged >= 0]))
@@ -141,6 +142,17 @@ def _largest_diagonal(
     parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
     # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
     return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
+
+
+def _first_lost(diverged: Host, values: Host, steps: Host) -> Host:
+    """The step of the first non-finite residual or, if earlier, of the first save with a non-finite output; else −1.
+
+    The steps between the last finite residual and a save can overflow with no residual to show it.
+    """
+    lost = ~np.all(np.isfinite(values), axis=2)
+    saved = np.where(np.any(lost, axis=1), steps[np.argmax(lost, axis=1)], STEP_LIMIT)
+    first = np.minimum(np.where(diverged >= 0, diverged.astype(np.int64), STEP_LIMIT), saved)
+    return np.where(first < STEP_LIMIT, first, -1)
 
 
 def _cast(array: Host | None, kind: np.dtype) -> Host | None:

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxlimit._arguments import float_dtype, positive_integer, random_key, require, save_times, widths_in_order
 from jaxlimit._lanes import Progress
-from jaxlimit._typing import ArrayLike, RandomKey
+from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.claims import Report
 from jaxlimit.kernels import AbstractRule, empirical_gram
 from jaxlimit.limits import OdeLimit, SpectralLimit
-from jaxlimit.networks import Neurons
+from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation import Stepwise, simulate
@@ -95,7 +97,7 @@ def xavier(
             progress=share.part(position),
         )
 
-    observable = _observable(problem)
+    observable = Observable(problem.network, problem.data.x)
     law_samples = run(0, law_key, None)
     # Independent keys at every width: the fit of a rate takes the errors as independent.
     path_samples = tuple(run(1 + i, jax.random.fold_in(path_key, w), observable) for i, w in enumerate(sizes))
@@ -129,15 +131,19 @@ def _law_width(widths: Sequence[int]) -> int:
     return below[-1] if below else widths[0]
 
 
-def _observable(problem: Problem) -> Any:
-    """Mean square movement of a neuron, and the kernel at the current parameters."""
+class Observable(eqx.Module):
+    """Mean square movement of a neuron, and the kernel at the current parameters.
 
-    def observe(parameters: Neurons, start: Neurons) -> dict[str, jax.Array]:
+    A module and not a closure: equal observables share one compilation.
+    """
+
+    network: AbstractNetwork
+    x: Float[Host, "points inputs"]
+
+    def __call__(self, parameters: Neurons, start: Neurons) -> dict[str, jax.Array]:
+        """Called by `simulate` at every save time."""
         moved = (parameters.c - start.c) ** 2 + jnp.sum((parameters.w - start.w) ** 2, axis=1)
-        kernel = empirical_gram(problem.network, parameters, problem.data.x)
-        return {"movement": jnp.mean(moved), "kernel": kernel}
-
-    return observe
+        return {"movement": jnp.mean(moved), "kernel": empirical_gram(self.network, parameters, self.x)}
 
 
 def _arrays(evidence: Evidence) -> dict[str, Any]:

@@ -147,11 +147,13 @@ def _assumptions(evidence: Evidence) -> Claim:
         "assumptions",
         "the problem satisfies the assumptions of the theorem",
         SOURCE,
-        ", ".join(checks),
+        f"all {len(checks)}",
         f"{sum(h is True for h in checks.values())} of {len(checks)} satisfied",
         "checked, not estimated",
         verdict,
-        "E c = 0 and finite moments are required of every problem here" if verdict is Verdict.HOLDS else outside,
+        f"{', '.join(checks)}; E c = 0 and finite moments hold for every problem admitted here"
+        if verdict is Verdict.HOLDS
+        else outside,
     )
 
 
@@ -168,7 +170,7 @@ def _positive_definite(evidence: Evidence) -> Claim:
         "A is positive definite, so training reaches a global minimum",
         SOURCE,
         "λ_min(A) > 0",
-        f"λ_min(A) ∈ [{number(certificate.lower, 7)}, {number(certificate.upper, 7)}]",
+        f"λ_min(A) ∈ [{number(certificate.lower, 12)}, {number(certificate.upper, 12)}]",
         "proved interval" + assumed,
         verdict,
         certificate.reason,

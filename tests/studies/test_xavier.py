@@ -1,0 +1,159 @@
+"""The study: its claims, its honesty where the theorem does not apply, its refusals."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.claims import Verdict
+from jaxlimit.studies import _build
+
+KEY = jax.random.key(3)
+SMALL = {"widths": (32, 64, 128), "replicas": 64, "path_replicas": 8, "ts": (0.0, 1.0, 2.0)}
+
+
+def study(data: jl.Data, activation=None, **changes) -> dict[str, jl.claims.Claim]:
+    network = jl.networks.Shallow(activation or jl.activations.Erf(), jl.Initial())
+    rule = changes.pop("rule", None)
+    rate = changes.pop("learning_rate", 1.0)
+    report = jl.studies.xavier(
+        jl.Problem(data, network, learning_rate=rate),
+        key=KEY,
+        rule=rule,
+        devices=jax.devices()[:1],  # every device compiles its own program, and one is enough here
+        **{**SMALL, **changes},
+    )
+    return {claim.name: claim for claim in report.claims}
+
+
+def test_every_claim_carries_its_doubt() -> None:
+    claims = study(jl.data.sphere(4, 3))
+    assert len(claims) == 12
+    for claim in claims.values():
+        assert claim.statement
+        assert claim.source
+        assert claim.expected
+        assert claim.observed
+        assert claim.error
+        assert claim.reason
+
+
+def test_few_replicas_never_make_a_law_hold() -> None:
+    claims = study(jl.data.sphere(4, 3))
+    assert claims["law of h_0"].verdict is Verdict.UNDECIDED
+    assert claims["law of h_t"].verdict is not Verdict.HOLDS
+
+
+def test_opposite_points_make_positive_definiteness_violated_with_the_reason() -> None:
+    claims = study(jl.Data([[1.0, 0.0], [-1.0, 0.0]], [1.0, 0.5]))
+    claim = claims["positive definiteness"]
+    assert claim.verdict is Verdict.VIOLATED
+    assert "opposite" in claim.reason
+    assert claims["assumptions"].verdict is Verdict.UNDECIDED
+    assert "distinct directions" in claims["assumptions"].reason
+
+
+def test_repeated_points_are_not_proved_and_still_solved() -> None:
+    claims = study(jl.Data([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [1.0, 1.0, -1.0]))
+    assert claims["positive definiteness"].verdict is Verdict.VIOLATED
+    assert "equal" in claims["positive definiteness"].reason
+    assert claims["two solutions of the limit"].verdict is Verdict.HOLDS
+
+
+def test_relu_runs_and_says_it_lies_outside_the_theorem() -> None:
+    claims = study(jl.data.sphere(4, 3), jl.activations.Relu())
+    assert claims["assumptions"].verdict is Verdict.UNDECIDED
+    assert "outside the theorem" in claims["assumptions"].reason
+    assert claims["positive definiteness"].verdict is Verdict.HOLDS
+
+
+def test_quadrature_is_named_as_an_assumption_of_the_proof() -> None:
+    claims = study(jl.data.sphere(3, 2), jl.activations.Tanh(), rule=jl.kernels.Quadrature())
+    assert "estimates" in claims["positive definiteness"].error
+
+
+@pytest.mark.slow
+def test_the_loss_exponent_is_measured_only_when_it_can_be() -> None:
+    data = jl.Data([[1.0]], [1.0])
+    short = study(data, ts=(0.0, 0.5))["loss exponent"]
+    assert short.verdict is Verdict.UNDECIDED
+    assert "λ_min·T ≥ 1" in short.reason
+    # One point: h decays like e^{-λt} exactly, so 2λ is visible as soon as λT ≥ 1.
+    long = study(data, ts=(0.0, 1.0, 2.0, 3.0), replicas=4096, widths=(128, 256, 512), law_width=128)["loss exponent"]
+    assert long.verdict is Verdict.HOLDS, long
+
+
+def test_a_wrong_limit_is_violated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: Σ with twice the variance of c. The law of h_0 must be VIOLATED."""
+    import jaxlimit.limits._base as base
+
+    genuine = base.initial_covariance
+
+    def wrong(*args, **kwargs):
+        gram = genuine(*args, **kwargs)
+        return jl.kernels.Gram(2.0 * gram.value, gram.radius, None, gram.assumptions, gram.singular)
+
+    monkeypatch.setattr(base, "initial_covariance", wrong)
+    assert study(jl.data.sphere(4, 3), replicas=512)["law of h_0"].verdict is Verdict.VIOLATED
+
+
+@pytest.mark.slow
+def test_the_path_wise_rate_is_one_half_and_a_wrong_drift_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"widths": (64, 128, 256, 512), "path_replicas": 64, "replicas": 256}
+    claims = study(jl.data.sphere(4, 3), **sizes)
+    assert claims["path-wise rate"].verdict is Verdict.HOLDS, claims["path-wise rate"]
+    import jaxlimit.limits._base as base
+
+    monkeypatch.setattr(
+        base.LinearKernel, "drift", lambda self: 2.0 * self.gram.value * self.problem.data.weights[None, :]
+    )
+    wrong = jl.OdeLimit(jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf())))
+    right = jl.SpectralLimit(jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf())))
+    start = np.ones(4)
+    assert np.max(np.abs(wrong.path(start, [0.0, 1.0]) - right.path(start, [0.0, 1.0]))) > 10 * wrong.error
+
+
+def test_progress_ends_at_the_total() -> None:
+    seen: list[tuple[float, float]] = []
+    study(jl.data.sphere(3, 2), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == pytest.approx(seen[-1][1])
+    assert all(0 <= done <= total * (1 + 1e-9) for done, total in seen)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ts": (0.5, 1.0)}, "Argument `ts` must start at 0"),
+        ({"widths": (64, 32)}, "Argument `widths` must be strictly increasing"),
+        ({"path_replicas": 1}, "Argument `path_replicas` must be at least 2"),
+        ({"replicas": 0}, "Argument `replicas` must be a positive integer"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_compute(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        study(jl.data.sphere(3, 2), **changes)
+
+
+def test_only_the_xavier_scaling_is_admitted() -> None:
+    network = jl.networks.Shallow(jl.activations.Erf())
+    problem = jl.Problem(jl.data.sphere(3, 2), network, scaling=jl.PowerScaling(0.75))
+    with pytest.raises(ValueError, match="Xavier scaling"):
+        jl.studies.xavier(problem, key=KEY, **SMALL)
+
+
+def test_settings_become_objects_and_unknown_names_are_refused() -> None:
+    settings = _build.resolved({"activation": {"name": "Relu"}, "data": {"source": "sphere", "points": 3, "inputs": 2}})
+    problem = _build.problem(settings)
+    assert isinstance(problem.network.activation, jl.activations.Relu)
+    assert problem.data.points == 3
+    for broken, message in (
+        ({"activation": {"name": "AbstractActivation"}}, "activation.name"),
+        ({"activation": {"name": "Erf", "slope": 2}}, "also has"),
+        ({"data": {"source": "Data"}}, "data.source"),
+        ({"data": {"source": "require"}}, "data.source"),
+        ({"w": {"law": "Cauchy"}}, "w.law"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _build.problem(_build.resolved(broken))
+    with pytest.raises(ValueError, match="config"):
+        _build.resolved({"width": 3})
