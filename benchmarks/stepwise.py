@@ -39,7 +39,7 @@ def peer_jax(problem: jl.Problem, width: int, steps: int) -> Callable[..., jax.A
         return 0.5 * (target - jnp.dot(c, jnp.tanh(w @ point)) / jnp.sqrt(width)) ** 2
 
     def train(c: jax.Array, w: jax.Array, indices: jax.Array) -> jax.Array:
-        def step(carry, i):  # noqa: ANN001, ANN202
+        def step(carry, i):
             parameters, state = carry
             updates, state = optimiser.update(jax.grad(loss)(parameters, x[i], y[i]), state)
             return (optax.apply_updates(parameters, updates), state), None
@@ -119,8 +119,10 @@ def case(name: str, data: jl.Data, replicas: int, width: int, until: float, repe
 def main(quick: bool = False) -> None:
     """Print the table: ns per neuron-step of ours and the peers, the ratio, the floor, agreement of outputs."""
     print(f"nanoseconds per neuron-step, {cores()} cores, {jax.devices()[0].device_kind}, jax {jax.__version__}, tanh")
-    print(f"{'replicas, N, d, M, T':26s} {'jaxlimit':>8s} {'JAX':>8s} {'NumPy':>8s} {'ratio':>9s} {'floor':>7s} "
-          f"{'reached':>7s}   outputs differ by")
+    print(
+        f"{'replicas, N, d, M, T':26s} {'jaxlimit':>8s} {'JAX':>8s} {'NumPy':>8s} {'ratio':>9s} {'floor':>7s} "
+        f"{'reached':>7s}   outputs differ by"
+    )
     repeats = 2 if quick else 7
     small, digits = jl.data.sphere(points=20, inputs=10), jl.data.digits(points=20)
     if quick:

@@ -5,12 +5,15 @@ They run before any compute starts and look at concrete values only; nothing her
 
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+T = TypeVar("T")
 
 STEP_LIMIT = 2**31
 """Step counters are 32-bit integers on the device."""
@@ -20,6 +23,21 @@ def require(condition: bool, name: str, must: str, but: str) -> None:
     """Raise ``ValueError`` with "Argument `name` must …, but …" unless the condition holds."""
     if not condition:
         raise ValueError(f"Argument `{name}` must {must}, but {but}.")
+
+
+def instance(name: str, value: Any, kind: type[T] | Callable[..., T], must: str | None = None) -> T:
+    """The value, if it is of this kind; `must` replaces "be a <kind>" in the message."""
+    require(
+        isinstance(value, cast(type, kind)), name, must or f"be a {kind.__name__}", f"it is a {type(value).__name__}"
+    )
+    return cast(T, value)
+
+
+def natural_number(name: str, value: Any) -> int:
+    """A Python int ≥ 0; booleans and non-integral numbers are refused."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0
+    require(whole, name, "be a non-negative integer", f"it is {value!r}")
+    return int(value)
 
 
 def positive_integer(name: str, value: Any) -> int:
@@ -80,7 +98,7 @@ def random_key(key: Any) -> jax.Array:
     require(key.shape == (), "key", "be a single key", f"its shape is {key.shape}")
     # The promise that a wider network contains the narrower one's draws rests on this JAX default.
     require(
-        bool(jax.config.jax_threefry_partitionable),
+        bool(jax.config.read("jax_threefry_partitionable")),
         "key",
         "be used with JAX's partitionable random bits",
         "jax_threefry_partitionable has been switched off",
@@ -93,7 +111,7 @@ def float_dtype(dtype: Any) -> np.dtype:
     kind = np.dtype(dtype)
     require(kind in (np.dtype("float32"), np.dtype("float64")), "dtype", "be float32 or float64", f"it is {kind}")
     require(
-        kind == np.dtype("float32") or bool(jax.config.jax_enable_x64),
+        kind == np.dtype("float32") or bool(jax.config.read("jax_enable_x64")),
         "dtype",
         "be float32 unless JAX runs with 64-bit types (set JAX_ENABLE_X64=1 before starting Python)",
         "it is float64 and JAX would silently truncate it",
@@ -104,6 +122,6 @@ def float_dtype(dtype: Any) -> np.dtype:
 def widths_in_order(widths: Sequence[int]) -> tuple[int, ...]:
     """At least one width, strictly increasing."""
     values = tuple(positive_integer("widths", w) for w in widths)
-    increasing = len(values) > 0 and all(a < b for a, b in zip(values, values[1:], strict=False))
+    increasing = len(values) > 0 and all(a < b for a, b in pairwise(values))
     require(increasing, "widths", "be strictly increasing", f"it is {values}")
     return values

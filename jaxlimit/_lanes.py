@@ -21,7 +21,7 @@ Progress = Callable[[float, float], None]
 """Called with (work done, all work), both in the same arbitrary unit, from any thread."""
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """Raised inside a worker when the run has been stopped."""
 
 
@@ -57,7 +57,7 @@ def run_lanes(
 
     def check() -> None:
         if stop.is_set():
-            raise Cancelled
+            raise CancelledError
 
     def worker(lane: Callable[[int, Callable[[], None]], Any]) -> None:
         while True:

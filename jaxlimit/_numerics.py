@@ -5,7 +5,7 @@ with unit vectors p and q it is 2·atan2(|p − q|, |p + q|), accurate to an abs
 rounding units at every angle.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -116,13 +116,13 @@ def gaussian_trapezoid(step: float, cut: float = 8.5) -> tuple[Host, Host]:
     return z, weights / weights.sum()
 
 
-def erf(u):  # noqa: ANN001, ANN201 - serves NumPy and JAX arrays alike
+def erf(u: Any) -> Any:
     """erf for NumPy arrays on the host (SciPy, float64) and for JAX arrays."""
     if isinstance(u, np.ndarray | float | np.floating):
         return scipy.special.erf(u)
     return jax.scipy.special.erf(u)
 
 
-def namespace(u):  # noqa: ANN001, ANN201
+def namespace(u: Any) -> Any:
     """The array namespace (numpy or jax.numpy) that an array belongs to."""
     return u.__array_namespace__() if hasattr(u, "__array_namespace__") else np

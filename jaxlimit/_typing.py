@@ -7,9 +7,9 @@ Axes, everywhere in the package: `points` (data), `inputs` (coordinates of a dat
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
-Host = np.ndarray[Any, Any]
+Host = np.ndarray
 """A float64 NumPy array: certificates and spectral limits compute on the host."""
 
 ArrayLike = Any
@@ -17,5 +17,3 @@ ArrayLike = Any
 
 RandomKey = Key[Array, ""]
 """One typed key, as made by ``jax.random.key``."""
-
-Values = Float[Array, "replicas times points"] | Float[Host, "replicas times points"]

@@ -235,5 +235,3 @@ def _progress(label: str) -> Iterator[Progress]:
     with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=1.0)
         yield lambda done, total: bar.update(task, completed=done / total)
-
-

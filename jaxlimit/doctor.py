@@ -36,10 +36,11 @@ def diagnose() -> list[Finding]:
     """
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     devices = ", ".join(f"{d.platform}:{d.id} {d.device_kind}" for d in jax.local_devices())
+    wide = jax.config.read("jax_enable_x64")
     return [
         Finding("versions", f"Python {platform.python_version()}, {versions}"),
         Finding("devices", f"{devices} ({cores()} cores for the CPU)"),
-        Finding("64-bit types", "on" if jax.config.jax_enable_x64 else "off: simulate in float32 only (JAX_ENABLE_X64)"),
+        Finding("64-bit types", "on" if wide else "off: simulate in float32 only (JAX_ENABLE_X64)"),
         _products(),
         *_lanes(),
     ]

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from jaxlimit._arguments import positive_number, require
+from jaxlimit._arguments import instance, positive_number
 from jaxlimit.data import Data
 from jaxlimit.losses import AbstractLoss, SquaredError
 from jaxlimit.networks import AbstractNetwork
@@ -37,6 +37,5 @@ class Problem(eqx.Module):
             ("loss", AbstractLoss),
         )
         for name, kind in kinds:
-            piece = getattr(self, name)
-            require(isinstance(piece, kind), name, f"be a {kind.__name__}", f"it is a {type(piece).__name__}")
+            instance(name, getattr(self, name), kind)
         positive_number("learning_rate", self.learning_rate, zero=True)

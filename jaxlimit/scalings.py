@@ -61,9 +61,7 @@ class PowerScaling(AbstractScaling):
         nearest = round(product)
         # Rounding of t and of the product moves it by at most two units in the last place.
         count = nearest if abs(product - nearest) <= 2.0**-51 * max(1.0, abs(product)) else math.floor(product)
-        require(
-            count < STEP_LIMIT, "ts", "stay below 2³¹ steps", f"t = {t:g} at width {width} means {count} steps"
-        )
+        require(count < STEP_LIMIT, "ts", "stay below 2³¹ steps", f"t = {t:g} at width {width} means {count} steps")
         return count
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import require
+from jaxlimit._arguments import instance
 from jaxlimit._typing import ArrayLike
 from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
 
@@ -26,23 +26,22 @@ def empirical_gram(
         >>> bool(abs(float(B[0, 0]) - 0.654) < 0.03)
         True
     """
-    require(isinstance(network, Shallow), "network", "be Shallow", f"it is {type(network).__name__}")
+    shallow = instance("network", network, Shallow)
     c, w = parameters
     first = jnp.asarray(x, w.dtype)
     second = first if x2 is None else jnp.asarray(x2, w.dtype)
-    features, slopes = _features(network, c, w, first)
-    features2, slopes2 = (features, slopes) if x2 is None else _features(network, c, w, second)
+    features, slopes = _features(shallow, c, w, first)
+    features2, slopes2 = (features, slopes) if x2 is None else _features(shallow, c, w, second)
     inner = jnp.matmul(first, second.T, precision=Precision.HIGHEST)
     kernel = _product(slopes, slopes2) * inner
-    if network.train_output:  # type: ignore[attr-defined]
+    if shallow.train_output:
         kernel = kernel + _product(features, features2)
     return kernel / w.shape[-2]
 
 
-def _features(network: AbstractNetwork, c: Array, w: Array, x: Array) -> tuple[Array, Array]:
+def _features(network: Shallow, c: Array, w: Array, x: Array) -> tuple[Array, Array]:
     u = jnp.einsum("pd,...nd->...pn", x, w, precision=Precision.HIGHEST)
-    activation = network.activation  # type: ignore[attr-defined]
-    return activation(u), activation.derivative(u) * c[..., None, :]
+    return network.activation(u), network.activation.derivative(u) * c[..., None, :]
 
 
 def _product(left: Array, right: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxlimit._arguments import real_array, require
+from jaxlimit._arguments import instance, real_array, require
 from jaxlimit._numerics import UNIT, symmetrised
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels._rules import AbstractRule, Duals, rule_for
@@ -61,15 +61,13 @@ def initial_covariance(
 def _evaluated(
     network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None, rule: AbstractRule | None
 ) -> tuple[Shallow, Host, Host, Duals]:
-    require(isinstance(network, Shallow), "network", "be Shallow", f"it is {type(network).__name__}")
+    shallow = instance("network", network, Shallow)
     first = real_array("x", x, 2)
     second = first if x2 is None else real_array("x2", x2, 2)
     inputs = first.shape[1]
     require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
-    law = network.initial.w  # type: ignore[attr-defined]
-    activation = network.activation  # type: ignore[attr-defined]
-    chosen = rule_for(activation, law, rule)
-    return network, first, second, chosen.duals(activation, law, first, second)  # type: ignore[return-value]
+    law, activation = shallow.initial.w, shallow.activation
+    return shallow, first, second, rule_for(activation, law, rule).duals(activation, law, first, second)
 
 
 def _assembled(network: Shallow, x: Host, x2: Host, value: Host, radius: Host, duals: Duals) -> Gram:

@@ -1,12 +1,13 @@
 """Rules that evaluate the Gaussian duals of an activation: exactly, or by quadrature with an estimate."""
 
 from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
 
-from jaxlimit._arguments import positive_number, require
+from jaxlimit._arguments import instance, positive_number, require
 from jaxlimit._numerics import UNIT, gaussian_trapezoid, pairs
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation, AbstractClosedFormActivation
@@ -46,12 +47,8 @@ class ClosedForm(AbstractRule):
     def duals(self, activation: AbstractActivation, law: AbstractLaw, x: Host, x2: Host) -> Duals:
         """Closed forms, with no assumption beyond float64 arithmetic being IEEE 754."""
         name = type(activation).__name__
-        require(
-            isinstance(activation, AbstractClosedFormActivation),
-            "rule",
-            f"be Quadrature() for {name}",
-            "its duals have no closed form here",
-        )
+        if not isinstance(activation, AbstractClosedFormActivation):
+            raise ValueError(f"Argument `rule` must be Quadrature() for {name}, but it has no closed form.")
         std = centred_std(law, "have a closed form")
         pair = pairs(x, x2, std)
         return Duals(
@@ -132,13 +129,14 @@ def _trapezoid(activation: AbstractActivation, geometry: Host, step: float, chun
         left, right, cosine, sine = geometry[:, first : first + at_once, None]
         u = left * z
         v = (right * cosine * z)[:, :, None] + (right * sine * z)[:, None, :]
-        for row, function in enumerate((activation, activation.derivative)):
+        functions: tuple[Callable[[Any], Any], ...] = (activation, activation.derivative)
+        for row, function in enumerate(functions):
             inner = _host(function(v)) @ weights
             out[row, first : first + at_once] = np.einsum("pz,pz,z->p", _host(function(u)), inner, weights)
     return out
 
 
-def _host(values: object) -> Host:
+def _host(values: Any) -> Host:
     array = np.asarray(values)
     require(
         array.dtype == np.float64,
@@ -151,16 +149,15 @@ def _host(values: object) -> Host:
 
 def centred_std(law: AbstractLaw, purpose: str) -> float:
     """The standard deviation s of w ~ N(0, s² I); ValueError for any other law."""
-    centred = isinstance(law, Normal) and law.mean == 0.0
-    require(centred, "network", f"draw w from Normal(0, std) to {purpose}", f"its law of w is {law}")
-    return law.std  # type: ignore[attr-defined]
+    if not isinstance(law, Normal) or law.mean != 0.0:
+        raise ValueError(f"Argument `network` must draw w from Normal(0, std) to {purpose}, but its law of w is {law}.")
+    return law.std
 
 
 def rule_for(activation: AbstractActivation, law: AbstractLaw, rule: AbstractRule | None) -> AbstractRule:
     """The given rule, or the closed form where there is one; never a silent fallback to an approximation."""
     if rule is not None:
-        require(isinstance(rule, AbstractRule), "rule", "be a kernel rule", f"it is a {type(rule).__name__}")
-        return rule
+        return instance("rule", rule, AbstractRule, "be a kernel rule")
     exact = isinstance(activation, AbstractClosedFormActivation) and isinstance(law, Normal) and law.mean == 0.0
     require(
         exact,
@@ -169,5 +166,3 @@ def rule_for(activation: AbstractActivation, law: AbstractLaw, rule: AbstractRul
         f"no closed form is known for {type(activation).__name__} with w drawn from {law}",
     )
     return ClosedForm()
-
-

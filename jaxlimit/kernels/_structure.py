@@ -20,7 +20,7 @@ def singularities(activation: AbstractActivation, x: Host) -> tuple[str, ...]:
     """
     geometry = pairs(x, x)
     close = np.argwhere(np.triu(geometry.theta < CANDIDATE_ANGLE, 1))
-    opposite = np.argwhere(np.triu(geometry.theta > np.pi - CANDIDATE_ANGLE, 1)) if activation.odd else []
+    opposite = np.argwhere(np.triu(geometry.theta > np.pi - CANDIDATE_ANGLE, 1) & activation.odd)
     found = [f"points {i} and {j} are equal" for i, j in close if np.array_equal(x[i], x[j])]
     if activation.homogeneous:
         found += [
@@ -29,9 +29,7 @@ def singularities(activation: AbstractActivation, x: Host) -> tuple[str, ...]:
             if not np.array_equal(x[i], x[j]) and _parallel(x[i], x[j])
         ]
     found += [
-        f"points {i} and {j} are opposite and the activation is odd"
-        for i, j in opposite
-        if np.array_equal(x[i], -x[j])
+        f"points {i} and {j} are opposite and the activation is odd" for i, j in opposite if np.array_equal(x[i], -x[j])
     ]
     if activation.odd or activation.homogeneous:  # then σ(0) = 0, and every feature of the origin vanishes
         found += [f"point {i} is zero" for i in np.flatnonzero(~x.any(axis=1))]

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import real_array, require
+from jaxlimit._arguments import instance, real_array, require
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels import AbstractRule, Gram, gram, initial_covariance
 from jaxlimit.networks import Shallow
@@ -32,32 +32,31 @@ class LinearKernel(eqx.Module):
     """
 
     problem: Problem
+    network: Shallow
     rule: AbstractRule | None
+    random_start: bool = eqx.field(static=True)
+    """Whether h_0 is random: at γ = 1/2 it is N(0, Σ), above it vanishes."""
     gram: Gram
     covariance: Gram
 
     def __init__(self, problem: Problem, rule: AbstractRule | None = None):
-        require(isinstance(problem, Problem), "problem", "be a Problem", f"it is a {type(problem).__name__}")
-        scaling, network = problem.scaling, problem.network
+        instance("problem", problem, Problem)
+        scaling = problem.scaling
         linear = isinstance(scaling, PowerScaling) and scaling.gamma < 1.0
         require(linear, "problem", "have a scaling N^−γ with γ < 1 for this limit", f"its scaling is {scaling}")
-        require(isinstance(network, Shallow), "problem", "have a Shallow network", f"it is {type(network).__name__}")
-        mean = network.initial.c.mean  # type: ignore[attr-defined]
+        network = instance("problem", problem.network, Shallow, "have a Shallow network")
+        mean = network.initial.c.mean
         require(
             mean == 0.0,
             "problem",
             "have an initial law with E c = 0 (otherwise h_0 grows like N^{1−γ})",
             f"E c = {mean:g}",
         )
-        self.problem = problem
+        self.problem, self.network = problem, network
+        self.random_start = scaling.gamma == 0.5  # type: ignore[attr-defined]
         self.rule = rule
         self.gram = gram(network, problem.data.x, rule=rule)
         self.covariance = initial_covariance(network, problem.data.x, rule=rule)
-
-    @property
-    def random_start(self) -> bool:
-        """Whether h_0 is random: at γ = 1/2 it is N(0, Σ), above it vanishes."""
-        return self.problem.scaling.gamma == 0.5  # type: ignore[attr-defined]
 
     def drift(self) -> Float[Host, "points points"]:
         """A_ij = α B(x_i, x_j) π_j."""
@@ -66,12 +65,12 @@ class LinearKernel(eqx.Module):
     def cross_drift(self, at: Float[Host, "extra inputs"]) -> Float[Host, "extra points"]:
         """α B(x, x_j) π_j for the extra points x."""
         data = self.problem.data
-        cross = gram(self.problem.network, at, data.x, rule=self.rule).value
+        cross = gram(self.network, at, data.x, rule=self.rule).value
         return self.problem.learning_rate * cross * data.weights[None, :]
 
     def joint_covariance(self, at: Float[Host, "extra inputs"] | None) -> Float[Host, "all all"]:
         """Σ on the data, then on the extra points; zero where the limit starts from h_0 = 0."""
-        data, network = self.problem.data, self.problem.network
+        data, network = self.problem.data, self.network
         size = data.points + (0 if at is None else at.shape[0])
         if not self.random_start:
             return np.zeros((size, size))

@@ -1,5 +1,7 @@
 """The limit equation by a differential equation solver: the independent second solution."""
 
+from typing import Any
+
 import diffrax
 import equinox as eqx
 import jax
@@ -7,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import float_dtype, positive_integer, random_key, require, save_times
+from jaxlimit._arguments import float_dtype, instance, positive_integer, random_key, require, save_times
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.limits._base import AbstractLimit, LinearKernel
@@ -54,9 +56,8 @@ class OdeLimit(AbstractLimit):
         default = 1e-9 if self.dtype == np.float64 else 1e-5
         self.tolerance = default if tolerance is None else float(tolerance)
         require(0 < self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
-        self.solver = diffrax.Tsit5() if solver is None else solver
-        kind = diffrax.AbstractSolver
-        require(isinstance(self.solver, kind), "solver", "be a diffrax solver", f"it is {type(solver).__name__}")
+        chosen = diffrax.Tsit5() if solver is None else solver
+        self.solver = instance("solver", chosen, diffrax.AbstractSolver, "be a diffrax solver")
         self.max_steps = positive_integer("max_steps", max_steps)
 
     @property
@@ -116,7 +117,7 @@ def _solve(
     tolerance: float,
     max_steps: int,
 ) -> tuple[Float[Array, "paths times all"], Array]:
-    def field(t: Array, h: Array, args: None) -> Array:
+    def field(t: Any, h: Array, args: Any) -> Array:
         return -drift @ loss.derivative(h[: y.size], y)
 
     def one(start: Array) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import require, save_times
+from jaxlimit._arguments import instance, save_times
 from jaxlimit._numerics import decay_integral
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels import AbstractRule, Certificate, Gram, certify
@@ -40,13 +40,7 @@ class SpectralLimit(AbstractLimit):
 
     def __init__(self, problem: Problem, rule: AbstractRule | None = None):
         self.kernel = LinearKernel(problem, rule)
-        loss = problem.loss
-        require(
-            isinstance(loss, SquaredError),
-            "problem",
-            "have the loss SquaredError (OdeLimit solves the others)",
-            f"its loss is {type(loss).__name__}",
-        )
+        instance("problem", problem.loss, SquaredError, "have the loss SquaredError (OdeLimit solves the others)")
         self.eigenvalues, self.basis = np.linalg.eigh(self.symmetric().value)
 
     def symmetric(self) -> Gram:
@@ -98,7 +92,8 @@ class SpectralLimit(AbstractLimit):
         if extra is None:
             return on_data, self.kernel.problem.data.y - on_data @ self.kernel.problem.data.y
         # φ_t(A) in the same basis; e^{−At} = I − Aφ_t(A) extends to the extra points through A_xD.
-        gain = self.kernel.cross_drift(extra) @ ((left * decay_integral(self.eigenvalues, ts[:, None])[:, None, :]) @ right)
+        integral = decay_integral(self.eigenvalues, ts[:, None])
+        gain = self.kernel.cross_drift(extra) @ ((left * integral[:, None, :]) @ right)
         points, more = root.size, extra.shape[0]
         propagator = np.zeros((ts.size, points + more, points + more))
         propagator[:, :points, :points] = on_data

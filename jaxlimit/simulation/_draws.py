@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt
 
-from jaxlimit._arguments import positive_integer, random_key, require
+from jaxlimit._arguments import natural_number, positive_integer, random_key
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.problem import Problem
@@ -41,7 +41,7 @@ def thresholds(weights: Float[Host, " points"]) -> UInt[Host, " points_less_one"
     return np.minimum(np.floor(cumulative * 2.0**32), 2.0**32 - 1).astype(np.uint32)
 
 
-def index_block(replica: RandomKey, block: Int[Array, ""], bounds: UInt[Array, " m"]) -> Int[Array, " BLOCK"]:
+def index_block(replica: RandomKey, block: int | Int[Array, ""], bounds: UInt[Array, " m"]) -> Int[Array, " BLOCK"]:
     """Data indices of steps block·BLOCK, …, independent draws from π."""
     stream = jax.random.fold_in(jax.random.fold_in(replica, INDICES), block)
     bits = jax.random.bits(stream, (BLOCK,), jnp.uint32)
@@ -63,15 +63,12 @@ def draws(
         ((8,), (8, 3), (20,))
     """
     width = positive_integer("width", width)
-    whole = isinstance(replica, int | np.integer) and not isinstance(replica, bool) and replica >= 0
-    require(whole, "replica", "be a non-negative integer", f"it is {replica!r}")
-    counted = isinstance(steps, int | np.integer) and not isinstance(steps, bool) and steps >= 0
-    require(counted, "steps", "be a non-negative integer", f"it is {steps!r}")
-    own = replica_key(random_key(key), replica)
+    count = natural_number("steps", steps)
+    own = replica_key(random_key(key), natural_number("replica", replica))
     parameters = _start(problem.network, width, problem.data.inputs, parameters_key(own))
     bounds = jnp.asarray(thresholds(problem.data.weights))
-    blocks = [np.asarray(index_block(own, b, bounds)) for b in range(-(-int(steps) // BLOCK))]
-    indices = np.concatenate([np.zeros(0, np.int32), *blocks])[:steps]
+    blocks = [np.asarray(index_block(own, b, bounds)) for b in range(-(-count // BLOCK))]
+    indices = np.concatenate([np.zeros(0, np.int32), *blocks])[:count]
     return np.asarray(parameters.c), np.asarray(parameters.w), indices
 
 

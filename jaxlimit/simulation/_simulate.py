@@ -12,13 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import STEP_LIMIT, float_dtype, positive_integer, random_key, real_array, require, save_times
+from jaxlimit._arguments import (
+    STEP_LIMIT,
+    float_dtype,
+    instance,
+    positive_integer,
+    random_key,
+    real_array,
+    require,
+    save_times,
+)
 from jaxlimit._lanes import Progress, chosen_devices, run_lanes
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import empirical_gram
 from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
+from jaxlimit.scalings import AbstractScaling
 from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
 from jaxlimit.simulation._span import span
 from jaxlimit.simulation._stepwise import Constants, Stepwise, advance, begin, pieces
@@ -66,38 +76,39 @@ def simulate(
         >>> samples.values.shape, samples.steps.tolist()
         ((5, 2, 4), [0, 64])
     """
-    require(isinstance(problem, Problem), "problem", "be a Problem", f"it is a {type(problem).__name__}")
-    network = problem.network
-    require(isinstance(network, Shallow), "problem", "have a Shallow network", f"it is {type(network).__name__}")
+    network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
     times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
     steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
-    method = Stepwise() if method is None else method
-    require(isinstance(method, Stepwise), "method", "be Stepwise()", f"it is a {type(method).__name__}")
+    method = instance("method", Stepwise() if method is None else method, Stepwise, "be Stepwise()")
     require(observe is None or callable(observe), "observe", "be a function", f"it is a {type(observe).__name__}")
     chosen = chosen_devices(devices)
     extra = np.zeros((0, problem.data.inputs)) if at is None else real_array("at", at, 2)
     inputs = problem.data.inputs
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     _check_stability(problem, width, key)
-    _warn_without_limit(problem)
+    _warn_without_limit(problem.scaling, network)
 
     reduced = span(problem.data.x, extra)
-    host = Constants(
-        *(_cast(a, kind) for a in (reduced.x, problem.data.y, reduced.at, reduced.basis, reduced.remainder)),
-        bounds=thresholds(problem.data.weights),
-        output=np.asarray(problem.scaling.output(width), kind),
-        increment=np.asarray(
-            problem.learning_rate * problem.scaling.learning_rate(width) * problem.scaling.output(width), kind
-        ),
-    )
+    output = problem.scaling.output(width)
+    increment = problem.learning_rate * problem.scaling.learning_rate(width) * output
+    host: dict[str, Any] = {
+        "x": reduced.x.astype(kind),
+        "y": problem.data.y.astype(kind),
+        "at": reduced.at.astype(kind),
+        "basis": None if reduced.basis is None else reduced.basis.astype(kind),
+        "remainder": None if reduced.remainder is None else reduced.remainder.astype(kind),
+        "bounds": thresholds(problem.data.weights),
+        "output": np.asarray(output, kind),
+        "increment": np.asarray(increment, kind),
+    }
     lanes = method.lane_width(width, chosen[0].platform)
     count = -(-replicas // lanes)
     plan = pieces(steps, STEP_SECONDS * lanes * width * (reduced.x.shape[1] + 8), PIECE_SECONDS)
     report = _Reporter(progress, count * max(1.0, float(steps[-1])))
 
     def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
-        constants = jax.device_put(host, device)
+        constants = Constants(**jax.device_put(host, device))
         base = jax.device_put(key, device)
 
         def lane(number: int, check: Callable[[], None]) -> Any:
@@ -136,9 +147,7 @@ _lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))
 
 
 @eqx.filter_jit
-def _largest_diagonal(
-    network: AbstractNetwork, key: RandomKey, x: Float[Array, "points inputs"]
-) -> Float[Array, ""]:
+def _largest_diagonal(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, ""]:
     parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
     # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
     return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
@@ -153,10 +162,6 @@ def _first_lost(diverged: Host, values: Host, steps: Host) -> Host:
     saved = np.where(np.any(lost, axis=1), steps[np.argmax(lost, axis=1)], STEP_LIMIT)
     first = np.minimum(np.where(diverged >= 0, diverged.astype(np.int64), STEP_LIMIT), saved)
     return np.where(first < STEP_LIMIT, first, -1)
-
-
-def _cast(array: Host | None, kind: np.dtype) -> Host | None:
-    return None if array is None else array.astype(kind)
 
 
 def _check_stability(problem: Problem, width: int, key: RandomKey) -> None:
@@ -175,9 +180,9 @@ def _check_stability(problem: Problem, width: int, key: RandomKey) -> None:
     )
 
 
-def _warn_without_limit(problem: Problem) -> None:
-    mean = problem.network.initial.c.mean  # type: ignore[attr-defined]
-    if mean != 0.0 and getattr(problem.scaling, "gamma", 1.0) < 1.0:
+def _warn_without_limit(scaling: AbstractScaling, network: Shallow) -> None:
+    mean = network.initial.c.mean
+    if mean != 0.0 and getattr(scaling, "gamma", 1.0) < 1.0:
         warnings.warn(
             f"E c = {mean:g} ≠ 0: the outputs at the start grow with the width and have no limit for γ < 1.",
             stacklevel=3,

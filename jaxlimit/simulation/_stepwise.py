@@ -1,6 +1,7 @@
 """Stepwise: the SGD chain itself, one step after the other, exactly as defined."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,7 +12,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Int, UInt
 
 from jaxlimit._arguments import positive_integer
-from jaxlimit._typing import RandomKey
+from jaxlimit._typing import Host, RandomKey
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.simulation._draws import BLOCK, index_block, parameters_key
@@ -108,7 +109,7 @@ def advance(
     keys: RandomKey,
     moving: Moving,
     fixed: Fixed,
-    stops: Int[Array, " saves_plus_one"],
+    stops: Int[Host, " saves_plus_one"],
 ) -> tuple[Moving, Float[Array, "lanes saves points"], Any]:
     """Run from step stops[0] and record outputs (and observables) at each of stops[1:].
 
@@ -120,7 +121,7 @@ def advance(
         seen = None if observe is None else _observed(observe, constants, carry, fixed)
         return carry, (_outputs(network, constants, carry, fixed), seen)
 
-    moving, recorded = jax.lax.scan(save, moving, (stops[:-1], stops[1:]))
+    moving, recorded = jax.lax.scan(save, moving, (jnp.asarray(stops[:-1]), jnp.asarray(stops[1:])))
     values, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), recorded)
     return moving, values, seen
 
@@ -167,9 +168,7 @@ def _outputs(network: Shallow, constants: Constants, moving: Moving, fixed: Fixe
     return constants.output * jnp.einsum("lpn,ln->lp", network.activation(u), moving.c, precision=Precision.HIGHEST)
 
 
-def _observed(
-    observe: Callable[[Neurons, Neurons], Any], constants: Constants, moving: Moving, fixed: Fixed
-) -> Any:
+def _observed(observe: Callable[[Neurons, Neurons], Any], constants: Constants, moving: Moving, fixed: Fixed) -> Any:
     """The observable of every replica, in original coordinates: w_0 plus the move within the span."""
 
     def one(replica: tuple[Array, Array, Neurons]) -> Any:
@@ -197,5 +196,5 @@ def pieces(steps: np.ndarray, cost: float, budget: float) -> list[np.ndarray]:
     if steps[-1] * cost <= budget:
         return [edges]
     most = max(1, int(budget / cost))
-    cuts = [np.append(np.arange(a, b, most), b) if b > a else np.array([a, b]) for a, b in zip(edges, edges[1:], strict=False)]
-    return [np.array([a, b]) for cut in cuts for a, b in zip(cut, cut[1:], strict=False)]
+    cuts = [np.append(np.arange(a, b, most), b) if b > a else np.array([a, b]) for a, b in pairwise(edges)]
+    return [np.array(ends) for cut in cuts for ends in pairwise(cut)]

@@ -176,11 +176,12 @@ def _configuration(
     dtype: Any,
 ) -> dict[str, Any]:
     """Everything that determines the result, as plain values."""
+    network = evidence.limit.kernel.network
     return {
         "study": "xavier",
-        "activation": repr(problem.network.activation),  # type: ignore[attr-defined]
-        "initial": repr(problem.network.initial),  # type: ignore[attr-defined]
-        "train_output": problem.network.train_output,  # type: ignore[attr-defined]
+        "activation": repr(network.activation),
+        "initial": repr(network.initial),
+        "train_output": network.train_output,
         "points": problem.data.points,
         "inputs": problem.data.inputs,
         "scaling": repr(problem.scaling),

@@ -124,7 +124,8 @@ def _measure(evidence: Evidence) -> Measured:
 
 def _assumptions(evidence: Evidence) -> Claim:
     problem = evidence.limit.kernel.problem
-    activation, initial = problem.network.activation, problem.network.initial  # type: ignore[attr-defined]
+    network = evidence.limit.kernel.network
+    activation, initial = network.activation, network.initial
     angles = pairs(problem.data.x, problem.data.x).theta[np.triu_indices(problem.data.points, 1)]
     distinct = bool(np.all((angles > PARALLEL) & (angles < math.pi - PARALLEL)))
     checks = {
@@ -134,7 +135,7 @@ def _assumptions(evidence: Evidence) -> Claim:
         "c with compact support": initial.c.compact_support,
         "w with full support": initial.w.full_support,
         "data in distinct directions": distinct,
-        "output layer trained": problem.network.train_output,  # type: ignore[attr-defined]
+        "output layer trained": network.train_output,
     }
     failed = [name for name, holds in checks.items() if holds is False]
     unknown = [name for name, holds in checks.items() if holds is None]
