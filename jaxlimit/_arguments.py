@@ -98,7 +98,7 @@ def random_key(key: Any) -> jax.Array:
     require(key.shape == (), "key", "be a single key", f"its shape is {key.shape}")
     # The promise that a wider network contains the narrower one's draws rests on this JAX default.
     require(
-        bool(jax.config.read("jax_threefry_partitionable")),
+        bool(jax.config.jax_threefry_partitionable),  # type: ignore[attr-defined]
         "key",
         "be used with JAX's partitionable random bits",
         "jax_threefry_partitionable has been switched off",

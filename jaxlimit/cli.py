@@ -19,7 +19,6 @@ from jaxlimit import __version__, plots, report, studies
 from jaxlimit._lanes import Progress
 from jaxlimit.claims import Report, Verdict
 from jaxlimit.doctor import diagnose
-from jaxlimit.studies import _build
 
 try:
     import cyclopts
@@ -112,12 +111,12 @@ def xavier(
         "rule": None if rule is None else {"name": rule},
     }
     given = {} if config is None else _read(config)
-    settings = _build.resolved({**given, **{key: value for key, value in flags.items() if value is not None}})
+    settings = studies.resolved_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
     chosen = {key: value for key, value in (("classes", classes), ("points", points)) if value is not None}
     settings["data"] = {**settings["data"], **{k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items()}}
     if settings["dtype"] == "float64":
         jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
-    problem, arguments = _build.problem(settings), _build.xavier_arguments(settings)
+    problem, arguments = studies.problem_from(settings), studies.xavier_arguments(settings)
     _prepare(out)
     with _progress("simulating") as progress:
         outcome = studies.xavier(problem, **arguments, progress=progress)

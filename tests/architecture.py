@@ -20,7 +20,7 @@ LINES = (
     ("networks",),
     ("kernels", "problem"),
     ("simulation", "limits", "diagnostics", "statistics", "sweeps"),
-    ("plots", "report"),
+    ("plots", "report", "doctor"),
     ("studies",),
     ("cli",),
 )

@@ -33,6 +33,8 @@ class ActivationCase:
     polynomial: bool
     dual: Callable | None = None
     """mpmath: E σ(u)σ(u') from a = Var u, b = Var u', r = Cov(u, u'), in a form other than the package's."""
+    dual_derivative: Callable | None = None
+    """mpmath: E σ'(u)σ'(u'), which is the derivative of `dual` in r."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,20 @@ def _erf_dual(a, b, r):
     return 2 / mpmath.pi * mpmath.asin(2 * r / mpmath.sqrt((1 + 2 * a) * (1 + 2 * b)))
 
 
+def _erf_dual_derivative(a, b, r):
+    return 4 / mpmath.pi / mpmath.sqrt((1 + 2 * a) * (1 + 2 * b) - 4 * r * r)
+
+
+def _angle(a, b, r):
+    return mpmath.acos(max(-1, min(1, r / mpmath.sqrt(a * b))))
+
+
 def _relu_dual(a, b, r):
-    scale = mpmath.sqrt(a * b)
-    return (mpmath.sqrt(a * b - r * r) + r * (mpmath.pi - mpmath.acos(r / scale))) / (2 * mpmath.pi)
+    return (mpmath.sqrt(max(0, a * b - r * r)) + r * (mpmath.pi - _angle(a, b, r))) / (2 * mpmath.pi)
+
+
+def _relu_dual_derivative(a, b, r):
+    return (mpmath.pi - _angle(a, b, r)) / (2 * mpmath.pi)
 
 
 ACTIVATIONS = {
@@ -79,6 +92,7 @@ ACTIVATIONS = {
         bounded=True,
         polynomial=False,
         dual=_erf_dual,
+        dual_derivative=_erf_dual_derivative,
     ),
     "relu": ActivationCase(
         jl.activations.Relu(),
@@ -92,6 +106,7 @@ ACTIVATIONS = {
         bounded=False,
         polynomial=False,
         dual=_relu_dual,
+        dual_derivative=_relu_dual_derivative,
     ),
     "tanh": ActivationCase(
         jl.activations.Tanh(),

@@ -46,6 +46,8 @@ class SpectralLimit(AbstractLimit):
     def symmetric(self) -> Gram:
         """S = Π^{1/2} αB Π^{1/2}, similar to A, with the radius of its entries."""
         problem = self.kernel.problem
+        if problem.learning_rate == 0:
+            return Gram(np.zeros_like(self.kernel.gram.value))
         return self.kernel.gram.scaled(np.sqrt(problem.learning_rate * problem.data.weights))
 
     @property

@@ -1,3 +1,6 @@
 """Studies: one theorem each, put to the test from simulation to verdict."""
 
+from jaxlimit.studies._build import problem_from as problem_from
+from jaxlimit.studies._build import resolved_settings as resolved_settings
+from jaxlimit.studies._build import xavier_arguments as xavier_arguments
 from jaxlimit.studies._xavier import xavier as xavier

@@ -36,7 +36,7 @@ XAVIER: dict[str, Any] = {
 """Defaults of ``jaxlimit run xavier``: one table per object, its keys the arguments of the class named."""
 
 
-def resolved(settings: Mapping[str, Any], defaults: Mapping[str, Any] = XAVIER) -> dict[str, Any]:
+def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] = XAVIER) -> dict[str, Any]:
     """Defaults with the given settings put over them; a table replaces the default table as a whole.
 
     Raises ``ValueError`` for keys that do not exist.
@@ -46,7 +46,7 @@ def resolved(settings: Mapping[str, Any], defaults: Mapping[str, Any] = XAVIER) 
     return {**copy.deepcopy(dict(defaults)), **copy.deepcopy(dict(settings))}
 
 
-def problem(settings: Mapping[str, Any]) -> Problem:
+def problem_from(settings: Mapping[str, Any]) -> Problem:
     """The problem that resolved settings describe."""
     table = dict(_table(settings, "data"))
     bias = bool(table.pop("bias", False))

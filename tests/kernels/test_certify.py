@@ -9,74 +9,22 @@ import math
 from fractions import Fraction
 from types import SimpleNamespace
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
 from numpy.testing import assert_array_equal
 
-from jaxlimit.kernels import CertificateStatus, Gram, _cholesky, _witness, certify
-
-PD, NOT_PD, UNDECIDED = CertificateStatus.PROVED_PD, CertificateStatus.PROVED_NOT_PD, CertificateStatus.UNDECIDED
-
-
-def exactly_pd(matrix, shift=0.0):
-    """Whether matrix − shift·I is positive definite: all leading minors > 0, by Bareiss' elimination in integers."""
-    rows = [[Fraction(entry) for entry in row] for row in matrix]
-    for i in range(len(rows)):
-        rows[i][i] -= Fraction(shift)
-    common = math.lcm(*(entry.denominator for row in rows for entry in row))
-    m = [[int(entry * common) for entry in row] for row in rows]
-    previous = 1
-    for k in range(len(m)):
-        if m[k][k] <= 0:
-            return False
-        for i in range(k + 1, len(m)):
-            for j in range(i, len(m)):
-                m[i][j] = m[j][i] = (m[k][k] * m[i][j] - m[i][k] * m[k][j]) // previous
-        previous = m[k][k]
-    return True
-
-
-def assert_true(certificate, matrix):
-    """Status and both bounds are true statements about the matrix (a list of lists or an array)."""
-    rows = matrix.tolist() if isinstance(matrix, np.ndarray) else matrix
-    if certificate.status is not UNDECIDED:
-        assert exactly_pd(rows) == (certificate.status is PD), certificate
-    # One step outwards, since λ_min may equal a bound.
-    below, above = np.nextafter(certificate.lower, -math.inf).item(), np.nextafter(certificate.upper, math.inf).item()
-    assert exactly_pd(rows, below), certificate
-    assert not exactly_pd(rows, above), certificate
-
-
-def orthogonal(rng, n):
-    return np.linalg.qr(rng.standard_normal((n, n)))[0]
-
-
-def with_spectrum(rng, spectrum):
-    """Q diag Qᵀ, rounded and made exactly symmetric."""
-    q = orthogonal(rng, len(spectrum))
-    a = (q * spectrum) @ q.T
-    return np.triu(a) + np.triu(a, 1).T
-
-
-def known_inertia(rng, n, lowest):
-    """LDLᵀ with L unit lower triangular in small integers and D = diag(1, …, lowest): exact in float64.
-
-    By Sylvester's law it is positive definite if and only if lowest > 0, which may be 2^−40.
-    """
-    lower = np.tril(rng.integers(-3, 4, (n, n)), -1) + np.eye(n)
-    d = np.ones(n)
-    d[rng.integers(n)] = lowest
-    return (lower * d) @ lower.T
-
-
-def erf_kernel(points, inputs=10, seed=0):
-    x = np.random.default_rng(seed).standard_normal((points, inputs))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    g = np.clip(x @ x.T, -1, 1)
-    kernel = 2 / np.pi * np.arcsin(2 * g / 3) + 4 / np.pi / np.sqrt(9 - 4 * g * g) * g
-    return np.triu(kernel) + np.triu(kernel, 1).T
+from jaxlimit.kernels import CertificateStatus, Gram, _cholesky, certify
+from tests.exact import (
+    NOT_PD,
+    PD,
+    UNDECIDED,
+    assert_true,
+    erf_kernel,
+    exactly_pd,
+    known_inertia,
+    with_spectrum,
+)
 
 
 def random_matrices(count, seed):
@@ -314,102 +262,3 @@ def test_a_factor_that_is_not_a_number_proves_nothing(monkeypatch):
     certificate = certify(np.diag([2.0, 3.0]))
     assert certificate.status is UNDECIDED
     assert certificate.upper >= 2
-
-
-def test_structure_proves_what_rounding_hides():
-    reason = "points 0 and 1 are parallel and the activation is homogeneous"
-    singular = np.array([[1.0, 2.0], [2.0, 4.0 + 1e-15]])
-    certificate = certify(Gram(singular, np.full((2, 2), 1e-14), singular=(reason,)))
-    assert certificate.status is NOT_PD
-    assert certificate.reason == reason
-    assert certificate.upper == 0
-    assert -1e-12 < certificate.lower <= 0
-    contradiction = certify(Gram(np.eye(2), singular=(reason,)))
-    assert contradiction.status is UNDECIDED
-    assert "contradicts" in contradiction.reason
-
-
-def test_one_monte_carlo_sample_is_no_bound():
-    error = np.full((2, 2), 1e-3)
-    certificate = certify(Gram(2 * np.eye(2), standard_error=error))
-    assert certificate.status is UNDECIDED
-    assert (certificate.lower, certificate.upper, certificate.floor) == (-math.inf, math.inf, math.inf)
-    assert certificate.estimate == pytest.approx(2.0)
-    assert "Monte Carlo" in certificate.reason
-    assert certify(Gram(np.ones((2, 2)), standard_error=error, singular=("points 0 and 1 are equal",))).status is NOT_PD
-
-
-@pytest.mark.parametrize("kind", [np.float32, jnp.float32, jnp.bfloat16, np.int8])
-def test_narrow_types_are_cast_exactly(kind):
-    narrow = (jnp if kind is jnp.bfloat16 or kind is jnp.float32 else np).asarray([[5, 2], [2, 3]], dtype=kind)
-    certificate = certify(narrow)
-    wide = certify(np.array([[5.0, 2.0], [2.0, 3.0]]))
-    assert (certificate.lower, certificate.upper) == (wide.lower, wide.upper)
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        (np.ones((2, 3)), "be square"),
-        (np.ones(3), "dimension"),
-        (np.ones((0, 0)), "not be empty"),
-        (np.array([[1.0, 0.1], [0.2, 1.0]]), "be exactly symmetric"),
-        (np.array([[1.0, np.nan], [np.nan, 1.0]]), "be finite"),
-        (np.array([[np.inf]]), "be finite"),
-        (np.eye(2) * 1j, "hold real numbers"),
-        (np.array([[2**53 + 1]]), "be representable in float64"),
-        (Gram(np.ones((2, 3))), "be square"),
-    ],
-)
-def test_what_is_not_a_real_symmetric_matrix_is_refused(matrix, message):
-    with pytest.raises(ValueError, match=f"Argument `gram` must {message}|Argument `gram` must .*{message}"):
-        certify(matrix)
-
-
-def test_a_radius_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="`radius` must have the shape"):
-        Gram(np.eye(2), np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="`standard_error` must be ≥ 0"):
-        Gram(np.eye(2), standard_error=np.full((2, 2), np.nan))
-
-
-def test_the_rayleigh_bound_is_above_the_exact_quotient_and_close_to_it():
-    rng = np.random.default_rng(10)
-    for n in (1, 5, 33, 60):
-        matrix = with_spectrum(rng, np.append(np.linspace(0.2, 1.0, n - 1), 1e-14))
-        x = np.linalg.eigh(matrix)[1][:, 0]
-        rows, v = matrix.tolist(), [Fraction(entry) for entry in x.tolist()]
-        form = sum(Fraction(rows[i][j]) * v[i] * v[j] for i in range(n) for j in range(n))
-        exact = form / sum(entry * entry for entry in v)
-        bound = _witness.quotient(matrix, x)[1]
-        assert exact <= Fraction(bound)
-        assert bound - float(exact) < 8 * (math.sqrt(n) + 2) * n * 2.0**-53
-
-
-def test_scaling_a_gram_keeps_the_exact_matrix_inside_the_radius():
-    rng = np.random.default_rng(11)
-    factors = np.sqrt(rng.uniform(0.1, 3.0, 5))
-    matrix = erf_kernel(5)
-    for radius in (None, np.full((5, 5), 1e-15)):
-        scaled = Gram(matrix, radius, assumptions=("given",), singular=("why",)).scaled(factors)
-        assert_array_equal(scaled.value, scaled.value.T)
-        assert scaled.assumptions == ("given",)
-        assert scaled.singular == ("why",)
-        for i in range(5):
-            for j in range(5):
-                product = Fraction(factors[i].item()) * Fraction(factors[j].item())
-                spread = 0 if radius is None else Fraction(radius[i, j].item())
-                for end in (Fraction(matrix[i, j].item()) - spread, Fraction(matrix[i, j].item()) + spread):
-                    distance = abs(end * product - Fraction(scaled.value[i, j].item()))
-                    assert distance <= Fraction(scaled.radius[i, j].item())
-                assert scaled.radius[i, j] <= 1.01 * spread * product + 1e-15 * abs(scaled.value[i, j])
-
-
-def test_scaling_by_powers_of_two_stays_exact():
-    scaled = Gram(erf_kernel(3), standard_error=np.ones((3, 3))).scaled([0.5, 0.5, 2.0])
-    assert scaled.radius is None
-    assert scaled.maximal_radius == 0
-    assert_array_equal(scaled.standard_error, np.outer([0.5, 0.5, 2.0], [0.5, 0.5, 2.0]))
-    for factors in ([1.0], [1.0, -1.0, 1.0], [0.0, 1.0, 1.0]):
-        with pytest.raises(ValueError, match="Argument `factors` must"):
-            Gram(erf_kernel(3)).scaled(factors)

@@ -85,7 +85,7 @@ def test_initial_neurons_follow_their_laws_across_replicas():
     laws.assert_mean(3 * c**2, 1.0, detectable=0.07)
     together = np.concatenate([np.sqrt(3) * c, w], axis=1)
     products = together[:, :, None] * together[:, None, :]
-    laws.assert_mean(products, np.eye(7), detectable=0.1)
+    laws.assert_mean(products, np.eye(8), detectable=0.1)
     laws.assert_law(w[:, 0], scipy.stats.norm.cdf, detectable=0.05)
 
 

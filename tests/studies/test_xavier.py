@@ -6,7 +6,6 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
-from jaxlimit.studies import _build
 
 KEY = jax.random.key(3)
 SMALL = {"widths": (32, 64, 128), "replicas": 64, "path_replicas": 8, "ts": (0.0, 1.0, 2.0)}
@@ -142,8 +141,10 @@ def test_only_the_xavier_scaling_is_admitted() -> None:
 
 
 def test_settings_become_objects_and_unknown_names_are_refused() -> None:
-    settings = _build.resolved({"activation": {"name": "Relu"}, "data": {"source": "sphere", "points": 3, "inputs": 2}})
-    problem = _build.problem(settings)
+    settings = jl.studies.resolved_settings(
+        {"activation": {"name": "Relu"}, "data": {"source": "sphere", "points": 3, "inputs": 2}}
+    )
+    problem = jl.studies.problem_from(settings)
     assert isinstance(problem.network.activation, jl.activations.Relu)
     assert problem.data.points == 3
     for broken, message in (
@@ -154,6 +155,6 @@ def test_settings_become_objects_and_unknown_names_are_refused() -> None:
         ({"w": {"law": "Cauchy"}}, "w.law"),
     ):
         with pytest.raises(ValueError, match=message):
-            _build.problem(_build.resolved(broken))
+            jl.studies.problem_from(jl.studies.resolved_settings(broken))
     with pytest.raises(ValueError, match="config"):
-        _build.resolved({"width": 3})
+        jl.studies.resolved_settings({"width": 3})

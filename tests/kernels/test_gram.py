@@ -1,0 +1,237 @@
+"""Kernels of the limit: golden values, mpmath on the hardest pairs of points, and independent quadrature."""
+
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+import scipy.integrate
+
+import jaxlimit as jl
+from jaxlimit.activations import AbstractActivation
+from jaxlimit.kernels import ClosedForm, Quadrature, initial_covariance
+from tests import systems
+from tests.cases import ACTIVATIONS, each
+
+CLOSED = {name: case for name, case in ACTIVATIONS.items() if case.dual is not None}
+POINTS = systems.FULL_X
+VARIANCE = 1 / 3
+UNIT = 2.0**-53
+
+
+def network(case, std=1.0, c=None, train_output=True):
+    initial = jl.Initial(c=jl.initial.Uniform() if c is None else c, w=jl.initial.Normal(0.0, std))
+    return jl.networks.Shallow(case.activation, initial, train_output)
+
+
+@pytest.mark.parametrize("name", systems.GOLDEN)
+def test_the_kernel_has_its_golden_values_to_all_printed_digits(name):
+    case = ACTIVATIONS[name]
+    value = jl.gram(network(case), systems.GOLDEN_DATA.x, rule=case.rule).value
+    golden = systems.GOLDEN[name].kernel
+    systems.assert_printed([value[pair] for pair in golden], golden.values())
+
+
+# The hardest pairs: norms from 1e-3 to 100, angles down to 1e-12 from 0 and from π, up to 784 inputs.
+
+NORMS = (1e-3, 0.3, 1.0, 7.0, 100.0)
+ANGLES = (0.0, 1e-12, 1e-9, 1e-5, 0.3, np.pi / 2, 3.0, np.pi - 1e-6, np.pi - 1e-12, np.pi)
+
+
+def hard_pairs(inputs):
+    """Left points along one direction, right points at the given angles from it; all in float64, then exact."""
+    rng = np.random.default_rng(inputs)
+    along, across = np.linalg.qr(rng.standard_normal((inputs, 2)))[0].T
+    left = np.array([norm * along for norm in NORMS])
+    right = np.array([norm * (np.cos(t) * along + np.sin(t) * across) for norm in NORMS for t in ANGLES])
+    return left, right
+
+
+def precise_kernels(case, p, q, std=1.0, variance=VARIANCE):
+    """B and Σ for one pair in mpmath: |x·x'| times the second dual is exact, since x·x' is r/std²."""
+    a, b, r = systems.precise_moments(p, q, std)
+    value = case.dual(a, b, r)
+    v = mpmath.mpf(variance)
+    return value + v * case.dual_derivative(a, b, r) * r / mpmath.mpf(float(std)) ** 2, v * value
+
+
+@pytest.mark.parametrize("inputs", [2, 10, 784])
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_radii_of_closed_forms_contain_the_exact_values_on_the_hardest_pairs(case, inputs):
+    left, right = hard_pairs(inputs)
+    rademacher = network(case, c=jl.initial.Rademacher())  # E c² = 1 is exact in float64
+    kernel, start = jl.gram(rademacher, left, right), initial_covariance(rademacher, left, right)
+    with mpmath.workdps(80):
+        for i, p in enumerate(left):
+            for j, q in enumerate(right):
+                for gram, exact in zip((kernel, start), precise_kernels(case, p, q, variance=1.0), strict=True):
+                    error = abs(mpmath.mpf(float(gram.value[i, j])) - exact)
+                    assert error <= mpmath.mpf(float(gram.radius[i, j])), (i, j, float(error), gram.radius[i, j])
+    assert kernel.assumptions == ()
+
+
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_radii_hold_for_square_grams_with_other_laws(case):
+    """Entries above and below the diagonal, the diagonal itself, std ≠ 1 and E c² = 1/3 as rounded."""
+    x = np.concatenate(hard_pairs(3))[:20]
+    gram = jl.gram(network(case, std=0.7), x)
+    with mpmath.workdps(80):
+        for i, p in enumerate(x):
+            for j, q in enumerate(x):
+                exact, _ = precise_kernels(case, p, q, std=0.7, variance=jl.initial.Uniform().second_moment)
+                assert abs(mpmath.mpf(float(gram.value[i, j])) - exact) <= mpmath.mpf(float(gram.radius[i, j]))
+
+
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_radii_are_tight_for_generic_points(case):
+    """A bound no one can use is no bound: a few hundred rounding units of |x||x'|, uniformly in the angle."""
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    gram = jl.gram(network(case), x)
+    norms = np.linalg.norm(x, axis=1)
+    assert np.max(gram.radius / (UNIT * (0.1 + np.outer(norms, norms)))) < 400
+    assert np.min(gram.radius) > 0
+
+
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_the_second_dual_is_the_derivative_of_the_first(case):
+    """E σ'σ' = d/dr E σσ': the reference formulae by differentiation, the package against the references."""
+    pairs = [(1.0, 2.0, 0.3), (0.5, 0.7, -0.4), (3.0, 0.1, 0.2), (2.0, 2.0, 1.9)]
+    with mpmath.workdps(40):
+        for a, b, r in pairs:
+            slope = mpmath.diff(lambda s, a=a, b=b: case.dual(mpmath.mpf(a), mpmath.mpf(b), s), mpmath.mpf(r))
+            assert abs(slope - case.dual_derivative(mpmath.mpf(a), mpmath.mpf(b), mpmath.mpf(r))) < 1e-25
+            x = np.array([[np.sqrt(a), 0.0], [r / np.sqrt(a), np.sqrt(b - r * r / a)]])
+            frozen = jl.gram(network(case, c=jl.initial.Rademacher(), train_output=False), x).value[0, 1]
+            assert abs(frozen / (x[0] @ x[1]) - slope) < 1e-13
+
+
+def by_quadrature(case, p, q):
+    """Both duals by adaptive quadrature in the plane of the two points, split where σ has its kink."""
+    along, across = p @ q / np.linalg.norm(p), np.linalg.norm(q - p @ q / (p @ p) * p)
+    density = lambda z: np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)  # noqa: E731
+
+    def dual(f):
+        def inner(z):
+            kink = float(np.clip(-along * z / across, -8.9, 8.9))
+            value = lambda s: f(along * z + across * s) * density(s)  # noqa: E731
+            return sum(scipy.integrate.quad(value, *ends, epsabs=1e-11)[0] for ends in ((-9, kink), (kink, 9)))
+
+        value = lambda z: f(np.linalg.norm(p) * z) * inner(z) * density(z)  # noqa: E731
+        return sum(scipy.integrate.quad(value, *ends, epsabs=1e-10)[0] for ends in ((-9, 0), (0, 9)))
+
+    return dual(case.sigma), dual(case.slope)
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_kernels_agree_with_adaptive_quadrature_of_their_definition(case):
+    p, q = POINTS[0], POINTS[2]
+    value, slope = by_quadrature(case, p, q)
+    kernel = jl.gram(network(case), np.array([p, q]), rule=case.rule).value[0, 1]
+    assert abs(kernel - (value + VARIANCE * slope * (p @ q))) < 1e-8
+    start = initial_covariance(network(case), np.array([p, q]), rule=case.rule).value[0, 1]
+    assert abs(start - VARIANCE * value) < 1e-8
+
+
+@pytest.mark.parametrize("std", [1.0, 0.4, 2.5])
+@pytest.mark.parametrize("name", CLOSED)
+def test_closed_forms_are_the_textbook_ones(name, std):
+    case = CLOSED[name]
+    kernel, start = systems.textbook_kernels(name, POINTS, POINTS, VARIANCE, std)
+    assert np.max(np.abs(jl.gram(network(case, std), POINTS).value - kernel)) < 1e-13
+    assert np.max(np.abs(initial_covariance(network(case, std), POINTS).value - start)) < 1e-13
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_a_frozen_output_layer_leaves_the_second_term_only(case):
+    """B = E σσ' + E c² E σ̇σ̇' x·x' in both of its parts, and E c² enters each where it should."""
+    for c in (jl.initial.Uniform(), jl.initial.Rademacher(2.0)):
+        whole, second = (
+            jl.gram(network(case, c=c, train_output=trained), POINTS, rule=case.rule).value for trained in (True, False)
+        )
+        start = initial_covariance(network(case, c=c), POINTS, rule=case.rule).value
+        assert np.max(np.abs(whole - second - start / c.second_moment)) < 1e-13
+    unit = jl.gram(network(case, c=jl.initial.Rademacher(), train_output=False), POINTS, rule=case.rule).value
+    assert np.max(np.abs(second - 4 * unit)) < 1e-13
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_square_grams_are_exactly_symmetric_and_contain_the_cross_blocks(case):
+    square = jl.gram(network(case), POINTS, rule=case.rule)
+    assert np.array_equal(square.value, square.value.T)
+    assert np.array_equal(square.radius, square.radius.T)
+    cross = jl.gram(network(case), POINTS[:2], POINTS[2:], rule=case.rule)
+    assert cross.value.shape == cross.radius.shape == (2, 3)
+    assert np.all(np.abs(cross.value - square.value[:2, 2:]) <= cross.radius + square.radius[:2, 2:])
+    flipped = jl.gram(network(case), POINTS[2:], POINTS[:2], rule=case.rule)
+    assert np.all(np.abs(cross.value - flipped.value.T) <= cross.radius + flipped.radius.T)
+
+
+def test_float64_input_stays_float64():
+    """The difference is below float32's resolution and must be seen."""
+    x = np.array([[1.0, 0.0], [1.0 + 2.0**-40, 0.0]])
+    value = jl.gram(network(ACTIVATIONS["relu"]), x).value
+    assert value.dtype == np.float64
+    assert value[1, 1] > value[0, 0]
+
+
+# Quadrature.
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 3.0, 10.0])
+def test_quadrature_agrees_with_the_closed_form_within_its_own_error(scale):
+    x = scale * POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
+    x = np.concatenate([x, x[:1] * (1 + 1e-9), -x[1:2]])  # nearly equal and opposite points too
+    exact, found = (jl.gram(network(ACTIVATIONS["erf"]), x, rule=rule) for rule in (ClosedForm(), Quadrature()))
+    assert np.all(np.abs(found.value - exact.value) <= found.radius + exact.radius)
+    assert np.max(found.radius) < 1e-11 * (1 + scale**2)
+    assert any("estimate" in assumption for assumption in found.assumptions)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_quadrature_of_tanh_agrees_with_an_independent_rule(scale):
+    case = ACTIVATIONS["tanh"]
+    x = scale * POINTS[:3]
+    x /= max(1.0, np.max(np.linalg.norm(x, axis=1)) / 10)
+    found = jl.gram(network(case), x, rule=case.rule)
+    for i, p in enumerate(x):
+        for j, q in enumerate(x):
+            value, slope = systems.integrated_duals(case, p, q)
+            assert abs(found.value[i, j] - (value + VARIANCE * slope * (p @ q))) <= found.radius[i, j] + 1e-13
+
+
+@pytest.mark.parametrize("norm", [0.01, 1.0, 1.85, 4.0, 10.0])
+def test_quadrature_of_tanh_agrees_with_mpmath_on_the_diagonal(norm):
+    found = jl.gram(network(ACTIVATIONS["tanh"]), np.array([[norm, 0.0]]), rule=Quadrature())
+    with mpmath.workdps(25):
+        density = lambda z: mpmath.exp(-z * z / 2) / mpmath.sqrt(2 * mpmath.pi)  # noqa: E731
+        panels = mpmath.linspace(0, 12, 61)
+        value = 2 * mpmath.quad(lambda z: mpmath.tanh(norm * z) ** 2 * density(z), panels, maxdegree=4)
+        slope = 2 * mpmath.quad(lambda z: mpmath.sech(norm * z) ** 4 * density(z), panels, maxdegree=4)
+        exact = value + slope * mpmath.mpf(norm) ** 2 / 3
+    assert abs(found.value[0, 0] - exact) <= found.radius[0, 0]
+
+
+class Sine(AbstractActivation):
+    """A user's activation, written with jax.numpy only."""
+
+    def __call__(self, u):
+        return jnp.sin(u)
+
+
+def test_quadrature_serves_a_users_activation():
+    """sin has closed duals: e^{−(a+b)/2} sinh r and e^{−(a+b)/2} cosh r."""
+    sine = jl.networks.Shallow(Sine(), jl.Initial())
+    found = jl.gram(sine, POINTS, rule=Quadrature())
+    squares, r = np.sum(POINTS**2, axis=1), POINTS @ POINTS.T
+    decay = np.exp(-0.5 * (squares[:, None] + squares[None, :]))
+    assert np.max(np.abs(found.value - decay * (np.sinh(r) + VARIANCE * np.cosh(r) * r))) < 1e-13
+    with pytest.raises(ValueError, match="Argument `rule` must be given"):
+        jl.gram(sine, POINTS)
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_the_origin_is_a_point_like_any_other(case):
+    """σ(0) = 0 for all of these: its row vanishes, and nothing is NaN."""
+    found = jl.gram(network(case), np.array([[0.0, 0.0], [0.6, 0.8]]), rule=case.rule)
+    assert np.all(np.abs(found.value[0]) <= found.radius[0])
+    assert np.all(np.isfinite(found.value))
+    assert np.all(np.isfinite(found.radius))

@@ -1,0 +1,113 @@
+"""Data whose exact kernel is singular: found, named and refuted; near misses are not accused."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.kernels import CertificateStatus
+from jaxlimit.kernels._structure import singularities
+from tests.cases import ACTIVATIONS, each
+
+ERF, RELU, TANH = (ACTIVATIONS[name] for name in ("erf", "relu", "tanh"))
+ODD = {name: case for name, case in ACTIVATIONS.items() if case.odd}
+SAFE = np.array([[1.0, 0.2, -0.3], [0.1, -0.8, 0.5], [-0.6, 0.4, 0.9]])
+
+
+def certificate(case, x):
+    network = jl.networks.Shallow(case.activation, jl.Initial())
+    return jl.certify(jl.gram(network, np.asarray(x), rule=case.rule))
+
+
+def assert_singular(case, x, reason):
+    assert singularities(case.activation, np.asarray(x)) == (reason,)
+    found = certificate(case, x)
+    assert found.status is CertificateStatus.PROVED_NOT_PD
+    assert reason in found.reason
+    assert found.upper <= 0
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_points_in_general_position_are_proved_positive_definite(case):
+    assert singularities(case.activation, SAFE) == ()
+    assert certificate(case, SAFE).status is CertificateStatus.PROVED_PD
+
+
+@pytest.mark.parametrize("case", each(ODD))
+def test_opposite_points_with_an_odd_activation(case):
+    assert_singular(case, [*SAFE, -SAFE[1]], "points 1 and 3 are opposite and the activation is odd")
+
+
+def test_opposite_points_are_no_obstacle_for_the_rectifier():
+    assert singularities(RELU.activation, np.array([*SAFE, -SAFE[1]])) == ()
+    assert certificate(RELU, [*SAFE, -SAFE[1]]).status is CertificateStatus.PROVED_PD
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_repeated_points(case):
+    assert_singular(case, [*SAFE, SAFE[2]], "points 2 and 3 are equal")
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.125, 3.0])
+def test_parallel_points_with_the_rectifier(factor):
+    """Small integers: multiples are exact in floating point."""
+    x = np.array([[1.0, 2.0, -3.0], [4.0, -1.0, 2.0], [-2.0, 5.0, 1.0]])
+    assert_singular(RELU, [*x, factor * x[0]], "points 0 and 3 are parallel and the activation is homogeneous")
+
+
+def test_parallel_points_are_no_obstacle_for_a_bounded_activation():
+    assert singularities(ERF.activation, np.array([*SAFE, 2 * SAFE[0]])) == ()
+    assert certificate(ERF, [*SAFE, 2 * SAFE[0]]).status is CertificateStatus.PROVED_PD
+
+
+def test_parallelism_is_decided_in_exact_arithmetic():
+    """3·(0.1, 0.3, 0.7) rounds each coordinate on its own: the points are nearly, not exactly, parallel."""
+    p = np.array([0.1, 0.3, 0.7])
+    q = 3 * p
+    assert Fraction(p[0]) * Fraction(q[1]) != Fraction(p[1]) * Fraction(q[0])
+    assert singularities(RELU.activation, np.array([p, q])) == ()
+    # The difference is far below what Cholesky can see, so nothing is proved either way.
+    assert certificate(RELU, [p, q]).status is CertificateStatus.UNDECIDED
+    # 2p is exact.
+    assert_singular(RELU, [p, 2 * p], "points 0 and 1 are parallel and the activation is homogeneous")
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_one_unit_in_the_last_place_is_not_called_equal_or_opposite(case):
+    for sign in (1.0, -1.0):
+        near = sign * SAFE[0]
+        near[1] = np.nextafter(near[1], 2.0)
+        x = np.array([*SAFE, near])
+        assert singularities(case.activation, x) == ()
+        status = certificate(case, x).status
+        expected = CertificateStatus.UNDECIDED if sign > 0 or case.odd else CertificateStatus.PROVED_PD
+        assert status is expected
+
+
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_the_origin_has_no_features(case):
+    """σ(0) = 0 for all of these."""
+    assert_singular(case, [*SAFE, np.zeros(3)], "point 3 is zero")
+
+
+def test_a_bias_coordinate_separates_what_was_parallel_or_opposite():
+    data = jl.Data([*SAFE, -SAFE[0], 2 * SAFE[1], np.zeros(3)], np.arange(6.0))
+    for case in ACTIVATIONS.values():
+        assert certificate(case, data.x).status is CertificateStatus.PROVED_NOT_PD
+        assert certificate(case, data.with_bias().x).status is CertificateStatus.PROVED_PD
+
+
+def test_every_reason_is_listed():
+    x = np.array([SAFE[0], SAFE[0], -SAFE[0], np.zeros(3)])
+    assert singularities(TANH.activation, x) == (
+        "points 0 and 1 are equal",
+        "points 0 and 2 are opposite and the activation is odd",
+        "points 1 and 2 are opposite and the activation is odd",
+        "point 3 is zero",
+    )
+
+
+def test_cross_blocks_make_no_claim():
+    network = jl.networks.Shallow(ERF.activation, jl.Initial())
+    assert jl.gram(network, SAFE, SAFE).singular == ()
