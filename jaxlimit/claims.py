@@ -3,6 +3,7 @@
 import enum
 import math
 from collections.abc import Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
 import equinox as eqx
@@ -72,6 +73,27 @@ class Report(eqx.Module):
     def violated(self) -> bool:
         """Whether any claim is VIOLATED."""
         return self.count(Verdict.VIOLATED) > 0
+
+
+def below(value: float, digits: int = 6) -> str:
+    """A lower bound as text: rounded down, so that what is printed is a lower bound too.
+
+    >>> import jaxlimit as jl
+    >>> jl.claims.below(0.0255368572, 4), jl.claims.above(0.0255368572, 4)
+    ('0.02553', '0.02554')
+    """
+    return _rounded(value, digits, ROUND_FLOOR)
+
+
+def above(value: float, digits: int = 6) -> str:
+    """An upper bound as text: rounded up, so that what is printed is an upper bound too."""
+    return _rounded(value, digits, ROUND_CEILING)
+
+
+def _rounded(value: float, digits: int, rounding: str) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{float(Context(prec=digits, rounding=rounding).create_decimal(value)):.{digits}g}"
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlimit._arguments import real_array, require
 from jaxlimit._typing import ArrayLike, Host
-from jaxlimit.claims import number
+from jaxlimit.claims import above, below, number
 from jaxlimit.kernels._cholesky import Shifted, enclose
 from jaxlimit.kernels._types import Gram
 from jaxlimit.kernels._witness import flat_minor
@@ -39,7 +39,7 @@ class Certificate(eqx.Module):
     witness: Host | None = None
 
     def __str__(self) -> str:
-        interval = f"[{number(self.lower, 6)}, {number(self.upper, 6)}]"
+        interval = f"[{below(self.lower)}, {above(self.upper)}]"
         given = f" (given: {'; '.join(self.assumptions)})" if self.assumptions else ""
         return f"{self.status.value}: λ_min in {interval}, estimate {number(self.estimate, 6)}; {self.reason}{given}"
 
@@ -83,10 +83,10 @@ def certify(gram: Gram | ArrayLike) -> Certificate:
     lower, upper = _outward(found.lower, exponent, -math.inf), _outward(found.upper, exponent, math.inf)
     floor = _outward(found.floor, exponent, math.inf)
 
-    witness, why = found.vector, f"xᵀAx/xᵀx ≤ {number(upper)} for the witness x"
+    witness, why = found.vector, f"xᵀAx/xᵀx ≤ {above(upper)} for the witness x"
     corner, place = _lowest_corner(value, radius)
     if corner <= 0 < upper:
-        upper, witness, why = corner, _unit(place, value), f"diagonal entry {place} is at most {number(corner)}"
+        upper, witness, why = corner, _unit(place, value), f"diagonal entry {place} is at most {above(corner)}"
     flat = flat_minor(value) if radius is None and not found.completed and upper > 0 else None
     if flat is not None:
         i, j = flat.points
@@ -100,7 +100,7 @@ def certify(gram: Gram | ArrayLike) -> Certificate:
         why = f"a completed Cholesky factorisation contradicts: {singular or why}; the radius must be too small"
     elif found.completed:
         status = CertificateStatus.PROVED_PD
-        why = f"Cholesky of A − (s + c)I completed at s = {number(lower)}"
+        why = f"Cholesky of A − (s + c)I completed at s = {below(lower)}"
     elif singular or refuted:
         status, upper, why = CertificateStatus.PROVED_NOT_PD, min(upper, 0.0), singular or why
     else:

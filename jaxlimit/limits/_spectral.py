@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlimit._arguments import instance, save_times
-from jaxlimit._numerics import decay_integral
+from jaxlimit._numerics import UNIT, decay_integral
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels import AbstractRule, Certificate, Gram, certify
 from jaxlimit.limits._base import AbstractLimit, LinearKernel
@@ -48,7 +48,11 @@ class SpectralLimit(AbstractLimit):
         problem = self.kernel.problem
         if problem.learning_rate == 0:
             return Gram(np.zeros_like(self.kernel.gram.value))
-        return self.kernel.gram.scaled(np.sqrt(problem.learning_rate * problem.data.weights))
+        scaled = self.kernel.gram.scaled(np.sqrt(problem.learning_rate * problem.data.weights))
+        # The factors themselves are rounded: the square root of a product of two numbers, on both sides.
+        rounding = 4 * UNIT * np.abs(scaled.value)
+        radius = rounding if scaled.radius is None else scaled.radius + rounding
+        return Gram(scaled.value, radius, scaled.standard_error, scaled.assumptions, scaled.singular)
 
     @property
     def matrix(self) -> Float[Host, "points points"]:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
 import numpy as np
 
 from jaxlimit._arguments import real_array, require
 from jaxlimit._typing import ArrayLike
+from jaxlimit.claims import above, below
 from jaxlimit.plots._canvas import (
     GIVEN,
     LIMIT,
@@ -86,7 +86,7 @@ def spectrum(
     if not np.all(positive):
         ax.plot(index[~positive], np.full(np.sum(~positive), foot), "v", clip_on=False, label="computed ≤ 0", **marks)
     shown_lower = lower if math.isfinite(lower) and lower > 0 else foot
-    enclosed = _outward(lower, ROUND_FLOOR), _outward(upper, ROUND_CEILING)
+    enclosed = minus(below(lower, 4)), minus(above(upper, 4))
     proof = rf"{status}: {enclosed[0]} ≤ $\lambda_{{\min}}$ ≤ {enclosed[1]}{note}"
     if ends:
         # The outline keeps an interval narrower than a pixel visible.
@@ -136,10 +136,3 @@ def _index_ticks(ax: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
-
-
-def _outward(value: float, rounding: str) -> str:
-    """Four digits rounded away from what is enclosed, so that the printed bound is a bound too."""
-    if not math.isfinite(value):
-        return minus(str(value))
-    return minus(f"{float(Context(prec=4, rounding=rounding).create_decimal(value)):.4g}")

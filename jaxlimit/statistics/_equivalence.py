@@ -79,7 +79,7 @@ def _remedy(seen: float, low: float, high: float, margin: float, replicas: int, 
     gap = margin - seen
     half = high - seen if gap > 0 else seen - low
     factor = (half / gap) ** 2 if gap != 0 else math.inf
-    if not factor < 1e4:
+    if not factor < 100:
         return "the distance is too close to the margin for more replicas to settle it"
     return f"about {max(needed, math.ceil(replicas * factor))} replicas would settle it"
 

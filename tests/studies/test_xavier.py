@@ -8,7 +8,8 @@ import jaxlimit as jl
 from jaxlimit.claims import Verdict
 
 KEY = jax.random.key(3)
-SMALL = {"widths": (32, 64, 128), "replicas": 64, "path_replicas": 8, "ts": (0.0, 1.0, 2.0)}
+SMALL = {"widths": (32,), "replicas": 64, "path_replicas": 8, "ts": (0.0, 1.0, 2.0)}
+"""One width: a rate is then refused, and few programs are compiled."""
 
 
 def study(data: jl.Data, activation=None, **changes) -> dict[str, jl.claims.Claim]:
@@ -26,8 +27,9 @@ def study(data: jl.Data, activation=None, **changes) -> dict[str, jl.claims.Clai
 
 
 def test_every_claim_carries_its_doubt() -> None:
-    claims = study(jl.data.sphere(4, 3))
+    claims = study(jl.data.sphere(4, 3), widths=(16, 32, 64))
     assert len(claims) == 12
+    assert "95% interval" in claims["parameters freeze"].error
     for claim in claims.values():
         assert claim.statement
         assert claim.source
@@ -35,6 +37,19 @@ def test_every_claim_carries_its_doubt() -> None:
         assert claim.observed
         assert claim.error
         assert claim.reason
+
+
+def test_one_width_has_no_rate() -> None:
+    claim = study(jl.data.sphere(4, 3))["path-wise rate"]
+    assert claim.verdict is Verdict.UNDECIDED
+    assert claim.observed == "no fit"
+    assert "a rate needs 3" in claim.reason
+
+
+def test_a_frozen_network_is_not_an_error() -> None:
+    claims = study(jl.data.sphere(4, 3), learning_rate=0.0)
+    assert claims["positive definiteness"].verdict is Verdict.VIOLATED
+    assert claims["parameters freeze"].observed == "no fit"
 
 
 def test_few_replicas_never_make_a_law_hold() -> None:
