@@ -71,6 +71,7 @@ def test_its_mean_at_initialisation_is_the_kernel_of_the_limit(case):
     laws.assert_mean(each_neuron.reshape(-1, 9), expected.ravel(), detectable=0.06)
 
 
+@pytest.mark.slow
 def test_it_serves_as_an_observable():
     case = ACTIVATIONS["erf"]
     problem = systems.problem(case, jl.Data(X, systems.FULL_Y))

@@ -193,7 +193,7 @@ def test_quadrature_of_tanh_agrees_with_an_independent_rule(scale):
     x /= max(1.0, np.max(np.linalg.norm(x, axis=1)) / 10)
     found = jl.gram(network(case), x, rule=case.rule)
     for i, p in enumerate(x):
-        for j, q in enumerate(x):
+        for j, q in enumerate(x[: i + 1]):
             value, slope = systems.integrated_duals(case, p, q)
             assert abs(found.value[i, j] - (value + VARIANCE * slope * (p @ q))) <= found.radius[i, j] + 1e-13
 

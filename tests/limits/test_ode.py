@@ -49,6 +49,7 @@ def test_an_implicit_solver_serves_stiff_kernels():
     assert relative_error(ode.path(START, TS), spectral.path(START, TS)) <= ode.error
 
 
+@pytest.mark.slow
 def test_a_smaller_tolerance_gives_a_smaller_error():
     errors = []
     for tolerance in (1e-4, 1e-7):
@@ -62,11 +63,6 @@ def test_a_singular_kernel_is_solved():
     data = jl.Data([[1.0, 0.2], [-1.0, -0.2], [0.3, 0.8]], [1.0, 0.5, -1.0])
     ode, spectral = both(jnp.float64, data=data)
     assert relative_error(ode.path(np.zeros(3), TS), spectral.path(np.zeros(3), TS)) <= ode.error
-
-
-def test_only_the_start_may_be_asked_for():
-    ode, _ = both(jnp.float64)
-    assert np.array_equal(ode.path(START, [0.0])[:, 0], START)
 
 
 def test_giving_up_is_an_error_and_not_an_infinity():
@@ -105,7 +101,7 @@ def test_other_losses_agree_with_an_independent_solver():
 
 def test_sampled_starts_have_the_covariance_of_the_limit():
     ode, spectral = both(jnp.float64)
-    starts = ode.sample([0.0], 4000, jax.random.key(5))[:, 0]
+    starts = ode.sample([0.0], 4000, jax.random.key(5))[:, 0]  # only t = 0: nothing to solve, and no trap
     covariance = spectral.law([0.0]).covariance[0]
     scale = np.sqrt(np.diag(covariance))
     laws.assert_mean(starts / scale, 0.0, detectable=0.15)
@@ -117,6 +113,7 @@ def test_sampled_paths_follow_the_equation_from_their_own_starts():
     ode, spectral = both(jnp.float64)
     paths = ode.sample(TS, 8, jax.random.key(6))
     assert paths.shape == (8, 4, 5)
+    assert np.max(np.abs(paths[:, 0])) > 0.1
     assert relative_error(paths, spectral.path(paths[:, 0], TS)) <= ode.error
     assert not np.array_equal(paths, ode.sample(TS, 8, jax.random.key(7)))
 

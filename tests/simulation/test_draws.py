@@ -1,4 +1,7 @@
-"""Draws: what chance gives a replica depends on the key and the replica's number, and follows the stated laws."""
+"""Draws: what chance gives a replica depends on the key and the replica's number, and follows the stated laws.
+
+That `simulate` uses exactly these draws, in both precisions, is shown by the replays of `test_stepwise.py`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -124,13 +127,3 @@ def test_a_threshold_belongs_to_the_point_above_it(bits, index):
     """Weights ½, ¼, ¼: exactly 2³¹, 2³⁰, 2³⁰ of the 2³² integers fall to each point."""
     found = jnp.searchsorted(jnp.asarray(thresholds(np.array([0.5, 0.25, 0.25]))), jnp.uint32(bits), side="right")
     assert int(found) == index
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_simulate_uses_these_draws(dtype):
-    """At t = 0 the outputs are those of the drawn neurons."""
-    samples = systems.run(PROBLEM, dtype=dtype, replicas=3)
-    for replica in range(3):
-        c, w, _ = drawn(systems.WIDTH, replica, key=jax.random.key(0))
-        expected = ACTIVATIONS["erf"].sigma(systems.FULL_X @ w.astype(np.float64).T) @ c / np.sqrt(systems.WIDTH)
-        assert np.max(np.abs(samples.values[replica, 0] - expected)) < 20 * np.finfo(dtype).eps

@@ -83,6 +83,7 @@ def test_mean_and_covariance_are_those_of_the_law():
     assert np.any(np.abs(law.covariance[0] - law.covariance[2]) > 2 * allowed[2])
 
 
+@pytest.mark.slow
 def test_parameters_hardly_move():
     """RMS movement is of order N^{−1/2}, so four times the width halves it."""
 
@@ -105,7 +106,8 @@ def test_paths_converge_with_the_square_root_of_the_width(name):
     limit = jl.SpectralLimit(question, rule=case.rule)
     widths, errors = [64, 128, 256, 512, 1024], []
     for width in widths:
-        samples = jl.simulate(question, width, TS, replicas=1024, key=jax.random.key(width), at=AT)
+        one = jax.devices()[:1]  # a program is compiled for every device it runs on
+        samples = jl.simulate(question, width, TS, replicas=512, key=jax.random.key(width), at=AT, devices=one)
         values = samples.values.astype(np.float64)
         reference = limit.path(values[:, 0, :5], TS, at=AT, h0_at=values[:, 0, 5:])
         errors.append(pathwise(values[:, 1:], reference[:, 1:]))

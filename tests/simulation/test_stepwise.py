@@ -63,7 +63,10 @@ def most_slow(cases):
     ("case", "data"),
     [
         *(pytest.param(case, "full rank", id=f"{name}-full rank") for name, case in ACTIVATIONS.items()),
-        *most_slow([pytest.param(case, "rank 3 of 5", id=f"{name}-rank 3 of 5") for name, case in ACTIVATIONS.items()]),
+        *(
+            pytest.param(case, "rank 3 of 5", id=f"{name}-rank 3 of 5", marks=pytest.mark.slow)
+            for name, case in ACTIVATIONS.items()
+        ),
     ],
 )
 def test_paths_are_those_of_the_oracle(case, data, uneven, scaling):
@@ -88,7 +91,7 @@ class Quartic(AbstractLoss):
 
 
 def test_frozen_output_weights_other_laws_and_a_users_loss_are_followed():
-    """All at once, in one compilation; one by one in the slow tests."""
+    """All at once on data of rank 3 in 5 dimensions, in one compilation; one by one in the slow tests."""
     case = ACTIVATIONS["erf"]
     initial = jl.Initial(c=jl.initial.Rademacher(0.7), w=jl.initial.Normal(0.3, 1.3))
     base = problem_on(case, "rank 3 of 5", train_output=False, initial=initial)
@@ -177,6 +180,7 @@ def test_save_times_do_not_change_what_is_saved():
     assert np.array_equal(other.values[:, [1, 3]], standard(problem)[0].values[:, [2, 3]])
 
 
+@pytest.mark.slow
 def test_coordinates_that_vanish_on_the_data_never_move():
     case = ACTIVATIONS["erf"]
     padded = jl.Data(np.column_stack([systems.FULL_X[:3], np.zeros((3, 2))]), systems.FULL_Y[:3])
