@@ -15,8 +15,8 @@ import numpy as np
 
 T = TypeVar("T")
 
-STEP_LIMIT = 2**31
-"""Step counters are 32-bit integers on the device."""
+STEP_LIMIT = 2**31 - 1024
+"""Step counters are 32-bit integers on the device, and are rounded up to blocks of 1024."""
 
 
 def require(condition: bool, name: str, must: str, but: str) -> None:

@@ -1,13 +1,16 @@
 """The command line: ``jaxlimit run xavier``, ``jaxlimit list``, ``jaxlimit doctor``.
 
 Results go to stdout, progress to stderr. Exit codes: 0 when no claim is VIOLATED, 1 when one is, 2 for
-usage, 130 when interrupted.
+usage, 3 for an unexpected error, 130 when interrupted.
 """
 
 import contextlib
 import json
+import os
+import signal
 import sys
 import tomllib
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +40,15 @@ app = cyclopts.App(
 runs = cyclopts.App(name="run", help="Run a study; see `jaxlimit list`.", result_action="return_value")
 app.command(runs)
 
+
+def _whole(kind: Any, tokens: Any) -> Any:
+    """Integers exactly as typed: 3.5 is refused, not rounded."""
+    numbers = [int(token.value) for token in tokens]
+    return numbers if "list" in str(kind) else tuple(numbers) if "tuple" in str(kind) else numbers[0]
+
+
+Whole = cyclopts.Parameter(converter=_whole)
+Wholes = cyclopts.Parameter(converter=_whole, consume_multiple=True, negative=())
 Many = cyclopts.Parameter(consume_multiple=True, negative=())
 COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
 
@@ -45,17 +57,17 @@ COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "
 def xavier(
     *,
     config: Path | None = None,
-    widths: Annotated[list[int] | None, Many] = None,
-    replicas: int | None = None,
-    path_replicas: int | None = None,
-    law_width: int | None = None,
+    widths: Annotated[list[int] | None, Wholes] = None,
+    replicas: Annotated[int | None, Whole] = None,
+    path_replicas: Annotated[int | None, Whole] = None,
+    law_width: Annotated[int | None, Whole] = None,
     ts: Annotated[list[float] | None, Many] = None,
-    classes: tuple[int, int] | None = None,
-    points: int | None = None,
+    classes: Annotated[tuple[int, int] | None, Whole] = None,
+    points: Annotated[int | None, Whole] = None,
     activation: str | None = None,
     rule: str | None = None,
     learning_rate: float | None = None,
-    seed: int | None = None,
+    seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
     out: Path = Path("jaxlimit-xavier"),
     json: Annotated[bool, cyclopts.Parameter(negative=())] = False,
@@ -112,11 +124,15 @@ def xavier(
     }
     given = {} if config is None else _read(config)
     settings = studies.resolved_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
-    chosen = {key: value for key, value in (("classes", classes), ("points", points)) if value is not None}
-    settings["data"] = {**settings["data"], **{k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items()}}
+    pair = None if classes is None else list(classes)
+    chosen = {key: value for key, value in (("classes", pair), ("points", points)) if value is not None}
     if settings["dtype"] == "float64":
         jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
-    problem, arguments = studies.problem_from(settings), studies.xavier_arguments(settings)
+    try:
+        settings["data"] = {**settings["data"], **chosen}
+        problem, arguments = studies.problem_from(settings), studies.xavier_arguments(settings)
+    except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
+        raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
     _prepare(out)
     with _progress("simulating") as progress:
         outcome = studies.xavier(problem, **arguments, progress=progress)
@@ -153,6 +169,9 @@ def doctor() -> int:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    # Results are written at the end, so leaving at once loses nothing; an exception raised inside a compilation
+    # would be swallowed there.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         code = app(exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
@@ -161,14 +180,23 @@ def main() -> None:
     except (ValueError, ImportError, OSError) as error:  # bad values, missing extras, unusable folders
         rich.console.Console(stderr=True).print(str(error), markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Exception:  # not a verdict: 1 is kept for VIOLATED
+        traceback.print_exc()
+        sys.exit(3)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _read(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
-    return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    try:
+        settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"Argument `config` must be valid {path.suffix[1:] or 'TOML'}, but {path}: {error}."
+        ) from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"Argument `config` must hold a table, but {path} holds {type(settings).__name__}.")
+    return settings
 
 
 def _prepare(out: Path) -> None:

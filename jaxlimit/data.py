@@ -68,7 +68,10 @@ class Data(eqx.Module):
 def _normalised(weights: ArrayLike) -> Host:
     values = real_array("weights", weights, 1)
     require(bool(np.all(values > 0)), "weights", "be positive", f"the smallest is {values.min():g}")
-    return values / values.sum()
+    values = values / values.max()
+    values = values / values.sum()
+    require(bool(np.all(values > 0)), "weights", "stay positive when normalised", "the smallest underflows to zero")
+    return values
 
 
 def sphere(points: int, inputs: int, seed: int = 0) -> Data:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import positive_number, require
+from jaxlimit._arguments import instance, positive_number, require
 from jaxlimit._typing import RandomKey
 
 
@@ -144,6 +144,11 @@ class Initial(eqx.Module):
 
     c: AbstractLaw = Uniform(-1.0, 1.0)
     w: AbstractLaw = Normal(0.0, 1.0)
+
+    def __check_init__(self) -> None:
+        """Both are laws (instances, not classes)."""
+        instance("c", self.c, AbstractLaw)
+        instance("w", self.w, AbstractLaw)
 
     def sample(
         self, key: RandomKey, width: int, inputs: int

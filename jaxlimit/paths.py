@@ -65,6 +65,8 @@ class GaussianPath(eqx.Module):
         """The three arrays must agree on times and points."""
         times, points = self.mean.shape
         fits = self.ts.shape == (times,) and self.covariance.shape == (times, points, points)
+        finite = bool(np.all(np.isfinite(self.mean)) and np.all(np.isfinite(self.covariance)))
+        require(finite, "mean, covariance", "be finite", "some entries are NaN or infinite")
         require(fits, "covariance", "have shape [times, points, points]", f"it is {self.covariance.shape}")
 
     @property

@@ -58,6 +58,7 @@ class PowerScaling(AbstractScaling):
         when the count would not fit a 32-bit step counter.
         """
         product = float(t) * positive_integer("width", width)
+        require(math.isfinite(product), "ts", "stay below 2³¹ steps", f"t = {t:g} at width {width} overflows")
         nearest = round(product)
         # Rounding of t and of the product moves it by at most two units in the last place.
         count = nearest if abs(product - nearest) <= 2.0**-51 * max(1.0, abs(product)) else math.floor(product)

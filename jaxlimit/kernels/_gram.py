@@ -10,6 +10,8 @@ from jaxlimit.kernels._structure import singularities
 from jaxlimit.kernels._types import Gram
 from jaxlimit.networks import AbstractNetwork, Shallow
 
+SMALLEST_NORM, LARGEST_NORM = 1e-50, 1e50
+
 
 def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, rule: AbstractRule | None = None) -> Gram:
     """The kernel B of the limit on rows of x [points, inputs] and x2 (x itself if None).
@@ -66,8 +68,22 @@ def _evaluated(
     second = first if x2 is None else real_array("x2", x2, 2)
     inputs = first.shape[1]
     require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
+    _require_range("x", first)
+    _require_range("x2", second)
     law, activation = shallow.initial.w, shallow.activation
     return shallow, first, second, rule_for(activation, law, rule).duals(activation, law, first, second)
+
+
+def _require_range(name: str, x: Host) -> None:
+    """Fourth powers of norms must neither underflow nor overflow: the error bounds are relative ones."""
+    norms = np.linalg.norm(x, axis=1)
+    outside = (x != 0).any(axis=1) & ~((norms >= SMALLEST_NORM) & (norms <= LARGEST_NORM))
+    require(
+        not bool(outside.any()),
+        name,
+        f"have points that are zero or of norm between {SMALLEST_NORM:g} and {LARGEST_NORM:g}",
+        f"point {int(np.argmax(outside))} has norm {norms[np.argmax(outside)]:.3g}",
+    )
 
 
 def _assembled(network: Shallow, x: Host, x2: Host, value: Host, radius: Host, duals: Duals) -> Gram:

@@ -13,6 +13,9 @@ from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation, AbstractClosedFormActivation
 from jaxlimit.initial import AbstractLaw, Normal
 
+REFINEMENT = 0.5 * (1.0 + 5.0**0.5)
+"""Steps shrink by the golden ratio: no two of them are commensurate, so no oscillation fools three in a row."""
+
 
 class Duals(NamedTuple):
     """E σσ' and E σ̇σ̇' for every pair [points, points2], each with an entrywise error."""
@@ -61,13 +64,13 @@ class ClosedForm(AbstractRule):
 
 
 class Quadrature(AbstractRule):
-    """Trapezoid rule on the two-dimensional Gaussian, the step halved until two results agree.
+    """Trapezoid rule on the two-dimensional Gaussian, the step refined until three results agree.
 
     With u = |x| s z_1, u' = |x'| s (cos θ z_1 + sin θ z_2) and z standard normal, the rule converges
     geometrically for σ analytic near the real axis; its step shrinks like 1/max(1, s|x|), because a
-    fixed degree fails as |x| grows. The reported error of an entry is the last change, an estimate of
-    the previous result's error and therefore generous; it stays an estimate, and certificates name it
-    as such. Needs w ~ N(0, s² I). `tolerance` is absolute. Raises ``ValueError`` for a kinked σ (whose
+    fixed degree fails as |x| grows. The reported error of an entry is the larger of the last two
+    changes, an estimate of an earlier result's error and therefore generous; it stays an estimate,
+    and certificates name it as such. Needs w ~ N(0, s² I). `tolerance` is absolute. Raises ``ValueError`` for a kinked σ (whose
     duals need a closed form) and when the tolerance is not reached.
 
         >>> import numpy as np, jaxlimit as jl
@@ -104,10 +107,12 @@ class Quadrature(AbstractRule):
 
     def _refined(self, activation: AbstractActivation, geometry: Host, step: float) -> Host:
         coarse = _trapezoid(activation, geometry, step)
-        for _ in range(5):
-            step /= 2.0
+        before = np.full_like(coarse, np.inf)
+        for _ in range(8):
+            step /= REFINEMENT
             fine = _trapezoid(activation, geometry, step)
-            change = np.abs(fine - coarse)
+            last = np.abs(fine - coarse)
+            change, before = np.maximum(last, before), last
             # Sums of positive weights times O(|σ|²) terms round at a few units of the largest term.
             scale = 1.0 + np.abs(fine)
             if bool(np.all(change <= self.tolerance * scale)):

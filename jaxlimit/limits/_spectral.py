@@ -24,7 +24,7 @@ class SpectralLimit(AbstractLimit):
 
     `rule=None` takes the closed form of the kernel. Raises ``ValueError`` for a loss other than
     `SquaredError`, for γ = 1, for E c ≠ 0, or if the kernel needs a rule. The error against the exact
-    solution is about 1e-15 plus the error of the kernel's entries (`gram.radius`) times t.
+    solution is about 1e-15·√(π_max/π_min) plus the error of the kernel's entries (`gram.radius`) times t.
     Source: references `xavier`, `normalisation`.
 
         >>> import numpy as np, jaxlimit as jl

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from jaxlimit._arguments import instance
 from jaxlimit._typing import RandomKey
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.initial import Initial
@@ -34,6 +35,11 @@ class Shallow(AbstractNetwork):
     activation: AbstractActivation
     initial: Initial = Initial()
     train_output: bool = eqx.field(static=True, default=True)
+
+    def __check_init__(self) -> None:
+        """σ and the initial law are objects of their kinds (an instance, not the class)."""
+        instance("activation", self.activation, AbstractActivation)
+        instance("initial", self.initial, Initial)
 
     def init(self, width: int, inputs: int, key: RandomKey) -> Neurons:
         """Independent draws from `initial`, float32; a wider network begins with a narrower one's neurons."""

@@ -86,6 +86,7 @@ def simulate(
     extra = np.zeros((0, problem.data.inputs)) if at is None else real_array("at", at, 2)
     inputs = problem.data.inputs
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
+    _require_representable(problem.data.x, problem.data.y, extra, kind)
     _check_stability(problem, width, key)
     _warn_without_limit(problem.scaling, network)
 
@@ -151,6 +152,20 @@ def _largest_diagonal(network: AbstractNetwork, key: RandomKey, x: ArrayLike) ->
     parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
     # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
     return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
+
+
+def _require_representable(x: Host, y: Host, extra: Host, kind: np.dtype) -> None:
+    """The cast to the run's precision must neither overflow nor turn a point into zero."""
+    for name, array in (("problem.data.x", x), ("problem.data.y", y[:, None]), ("at", extra)):
+        largest = np.max(np.abs(array), axis=1, initial=0.0)
+        limits = np.finfo(kind)
+        fits = (largest == 0) | ((largest >= float(limits.tiny)) & (largest <= float(limits.max)))
+        require(
+            bool(np.all(fits)),
+            name,
+            f"be representable in {kind}",
+            f"row {int(np.argmin(fits))} has largest entry {largest[int(np.argmin(fits))]:.3g}" if fits.size else "",
+        )
 
 
 def _first_lost(diverged: Host, values: Host, steps: Host) -> Host:

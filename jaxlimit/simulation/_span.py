@@ -26,9 +26,13 @@ class Span(NamedTuple):
 def span(x: Host, at: Host) -> Span:
     """Reduce x [points, inputs] and at [extra, inputs] to rank(x) coordinates.
 
-    Singular values below rounding of the largest count as zero, so inner products change by rounding.
+    Singular values of the points' directions below rounding of the largest count as zero, so inner products
+    change by rounding.
     """
-    _, singular, rows = np.linalg.svd(x, full_matrices=False)
+    # Directions only: a point must not lose its own because another one is long.
+    norms = np.max(np.abs(x), axis=1, keepdims=True)
+    directions = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+    _, singular, rows = np.linalg.svd(directions, full_matrices=False)
     rank = max(1, int(np.sum(singular > max(x.shape) * 4 * UNIT * singular[0])))
     if rank == x.shape[1]:
         return Span(x, at, None, None)

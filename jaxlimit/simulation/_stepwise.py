@@ -151,11 +151,12 @@ def _step(
     """One step of one replica: c [neurons], w [rank, neurons]; both updates use the old c."""
     x, y = constants.x[i], constants.y[i]
     u = _product(x, w)
-    features = network.activation(u)
+    # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
+    features = network.activation(u).astype(u.dtype)
     prediction = constants.output * _product(c, features)
     residual = -loss.derivative(prediction, y)
     move = constants.increment * residual
-    moved = w + (move * x)[:, None] * (c * network.activation.derivative(u))
+    moved = w + (move * x)[:, None] * (c * network.activation.derivative(u).astype(u.dtype))
     return (c + move * features if network.train_output else c), moved, residual
 
 
