@@ -69,9 +69,9 @@ class Quadrature(AbstractRule):
     With u = |x| s z_1, u' = |x'| s (cos θ z_1 + sin θ z_2) and z standard normal, the rule converges
     geometrically for σ analytic near the real axis; its step shrinks like 1/max(1, s|x|), because a
     fixed degree fails as |x| grows. The reported error of an entry is the larger of the last two
-    changes, an estimate of an earlier result's error and therefore generous; it stays an estimate,
-    and certificates name it as such. Needs w ~ N(0, s² I). `tolerance` is absolute. Raises ``ValueError`` for a kinked σ (whose
-    duals need a closed form) and when the tolerance is not reached.
+    changes, an estimate of an earlier result's error and therefore generous; it stays an estimate, and
+    certificates name it as such. Needs w ~ N(0, s² I). `tolerance` is absolute. Raises ``ValueError``
+    for a kinked σ (whose duals need a closed form) and when the tolerance is not reached.
 
         >>> import numpy as np, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Tanh(), jl.Initial())
