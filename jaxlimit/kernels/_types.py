@@ -48,11 +48,11 @@ class Gram(eqx.Module):
         return 0.0 if self.radius is None else float(np.max(self.radius, initial=0.0))
 
     def scaled(self, factors: ArrayLike) -> "Gram":
-        """The Gram of D·exact·D with D = diag(factors), factors [points] ≥ 0; points2 must be points.
+        """The Gram of D·exact·D with D = diag(factors), factors [points] > 0; points2 must be points.
 
         With g_ij = f_i f_j the value is v_ij g_ij, symmetric if v is. Two roundings per entry enter the
         radius, unless every product is exact (powers of two). Reasons for singularity are kept, since a
-        congruence does not raise the rank; a factor 0 adds one.
+        congruence keeps the rank.
 
             >>> import numpy as np
             >>> from jaxlimit.kernels import Gram
@@ -64,7 +64,7 @@ class Gram(eqx.Module):
         require(
             square, "factors", "have one entry per point of a square Gram", f"shapes are {f.shape}, {self.value.shape}"
         )
-        require(bool(np.all(f >= 0)), "factors", "be ≥ 0", f"the smallest is {f.min():g}")
+        require(bool(np.all(f > 0)), "factors", "be > 0", f"the smallest is {f.min():g}")
         g = np.outer(f, f)
         value = self.value * g
         radius = None if self.radius is None else self.radius * g
@@ -74,5 +74,4 @@ class Gram(eqx.Module):
             rounding = 4 * UNIT * np.abs(value) + SMALLEST_NORMAL
             radius = rounding if radius is None else (radius + rounding) * (1.0 + 8 * UNIT)
         error = None if self.standard_error is None else self.standard_error * g
-        zeros = tuple(f"factor {i} is zero" for i in np.flatnonzero(f == 0))
-        return Gram(value, radius, error, self.assumptions, self.singular + zeros)
+        return Gram(value, radius, error, self.assumptions, self.singular)
