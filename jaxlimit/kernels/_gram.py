@@ -69,7 +69,8 @@ def _evaluated(
     inputs = first.shape[1]
     require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
     _require_range("x", first)
-    _require_range("x2", second)
+    if second is not first:
+        _require_range("x2", second)
     law, activation = shallow.initial.w, shallow.activation
     return shallow, first, second, rule_for(activation, law, rule).duals(activation, law, first, second)
 

@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 
 from jaxlimit._arguments import instance, positive_number, require
-from jaxlimit._numerics import UNIT, gaussian_trapezoid, pairs
+from jaxlimit._numerics import UNIT, gaussian_trapezoid, pairs, symmetrised
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation, AbstractClosedFormActivation
 from jaxlimit.initial import AbstractLaw, Normal
@@ -98,10 +98,8 @@ class Quadrature(AbstractRule):
         for doubling in np.unique(level[keep]):
             members = np.flatnonzero(keep & (level == doubling))
             results[:, members] = self._refined(activation, geometry[:, members], 0.5 / 2.0**doubling)
-        value, derivative, value_error, derivative_error = results.reshape(4, *shape)
-        if x2 is x:
-            mirror = [np.triu(m) + np.triu(m, 1).T for m in (value, derivative, value_error, derivative_error)]
-            value, derivative, value_error, derivative_error = mirror
+        tables = results.reshape(4, *shape)
+        value, derivative, value_error, derivative_error = map(symmetrised, tables) if x2 is x else tables
         assumed = "entry errors of Quadrature are estimates (last change of the refined rule), not bounds"
         return Duals(value, derivative, value_error, derivative_error, (assumed,))
 
