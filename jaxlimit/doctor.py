@@ -1,7 +1,5 @@
 """What this machine offers, and whether it keeps the promises that results rest on."""
 
-import importlib.metadata
-import platform
 from typing import NamedTuple
 
 import jax
@@ -10,13 +8,12 @@ import numpy as np
 from jax.lax import Precision
 
 from jaxlimit._lanes import cores
+from jaxlimit._versions import versions
 from jaxlimit.activations import Erf
 from jaxlimit.data import sphere
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.simulation import Stepwise, simulate
-
-PACKAGES = ("jaxlimit", "jax", "jaxlib", "equinox", "diffrax", "optax", "chex", "numpy", "scipy")
 
 
 class Finding(NamedTuple):
@@ -34,23 +31,16 @@ def diagnose() -> list[Finding]:
     >>> all(finding.ok is not False for finding in jl.doctor.diagnose())
     True
     """
-    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
     devices = ", ".join(f"{d.platform}:{d.id} {d.device_kind}" for d in jax.local_devices())
     wide = jax.config.read("jax_enable_x64")
     return [
-        Finding("versions", f"Python {platform.python_version()}, {versions}"),
+        Finding("versions", found),
         Finding("devices", f"{devices} ({cores()} cores for the CPU)"),
         Finding("64-bit types", "on" if wide else "off: simulate in float32 only (JAX_ENABLE_X64)"),
         _products(),
         *_lanes(),
     ]
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _products() -> Finding:

@@ -1,6 +1,8 @@
 """Losses ℓ(g, y) of a scalar prediction g and a target y, with the derivative in g that SGD follows."""
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -16,6 +18,13 @@ class AbstractLoss(eqx.Module):
     @abstractmethod
     def derivative(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, "..."]:
         """∂ℓ/∂g, elementwise."""
+
+    def scalar(self) -> Callable[[Any, Any], Any] | None:
+        """(g, y) ↦ ∂ℓ/∂g for ONE pair of numbers in plain arithmetic, for compilers of native code.
+
+        None, the default: this loss is left to XLA.
+        """
+        return None
 
 
 class SquaredError(AbstractLoss):
@@ -36,3 +45,11 @@ class SquaredError(AbstractLoss):
     def derivative(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, "..."]:
         """g − y."""
         return prediction - target
+
+    def scalar(self) -> Callable[[Any, Any], Any] | None:
+        """g − y."""
+        return _residual
+
+
+def _residual(prediction: Any, target: Any) -> Any:
+    return prediction - target

@@ -1,17 +1,15 @@
 """A report as one self-contained HTML page: no network, no script, no file beside it."""
 
 import base64
-import importlib.metadata
-import platform
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
 from jaxlimit._arguments import require
+from jaxlimit._versions import versions as installed
 from jaxlimit.claims import Claim, Panel, Report, Verdict
 
 _VERBS = {Verdict.HOLDS: "HOLD", Verdict.VIOLATED: "VIOLATED", Verdict.UNDECIDED: "UNDECIDED"}
-_PACKAGES = ("jaxlimit", "jax", "jaxlib", "equinox", "diffrax", "numpy", "scipy", "matplotlib")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 # The policy forbids the browser every request, should a text ever escape its escaping.
@@ -82,7 +80,7 @@ def html(report: Report, images: Mapping[str, bytes]) -> str:
         "<h2>Configuration</h2>",
         _settings("Setting", _flat(settings)),
         "<h2>Versions</h2>" if versions is not None else "<h2>Versions of the packages that wrote this page</h2>",
-        _settings("Package", _flat(_versions() if versions is None else {"": versions})),
+        _settings("Package", _flat(installed() if versions is None else {"": versions})),
     ]
     head = [
         '<meta charset="utf-8">',
@@ -161,13 +159,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
         else:
             rows.append((name, str(value)))
     return rows
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

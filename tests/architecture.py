@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 Tree = Mapping[str, str]
 
 LINES = (
-    ("_arguments", "_typing"),
+    ("_arguments", "_typing", "_versions"),
     ("_numerics", "_lanes"),
     ("activations", "initial", "data", "losses", "scalings", "paths", "claims"),
     ("networks",),
@@ -26,7 +26,7 @@ LINES = (
 )
 """A room imports only rooms of earlier lines; rooms of one line do not know each other."""
 
-GROUND = {"_arguments", "_typing", "_numerics", "_lanes"}
+GROUND = {"_arguments", "_typing", "_versions", "_numerics", "_lanes"}
 ONLY = {"statistics": GROUND | {"paths", "claims"}, "sweeps": GROUND}
 """Rooms that could be published alone: they see nothing but these."""
 
@@ -34,6 +34,7 @@ ANYWHERE = {"jax", "equinox", "jaxtyping", "numpy", "scipy"}
 HOMES = {
     "diffrax": {"limits"},
     "optax": {"simulation"},
+    "numba": {"simulation"},
     "chex": {"simulation", "kernels"},
     "zarr": {"sweeps"},
     "xarray": {"sweeps"},

@@ -144,7 +144,7 @@ NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial())}
 
 RULES = {"closed form": jl.kernels.ClosedForm(), "quadrature": jl.kernels.Quadrature()}
 
-METHODS = {"stepwise": jl.Stepwise()}
+METHODS = {"stepwise": jl.Stepwise(native=False), "stepwise, native": jl.Stepwise(native=True)}
 
 LIMITS = {"spectral": jl.SpectralLimit, "ode": jl.OdeLimit}
 
@@ -158,3 +158,9 @@ STATISTICS = {
 def each(table):
     """Parametrise a test over a table: `@pytest.mark.parametrize("case", each(ACTIVATIONS))`."""
     return [pytest.param(case, id=name) for name, case in table.items()]
+
+
+def most_slow(cases):
+    """The first case always, the others with the slow tests: each is a program to compile."""
+    first, *others = cases
+    return [first, *(pytest.param(*case.values, id=case.id, marks=pytest.mark.slow) for case in others)]

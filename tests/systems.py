@@ -106,6 +106,12 @@ def run(problem, width=WIDTH, ts=TS, *, replicas=REPLICAS, seed=0, dtype=jnp.flo
     return jl.simulate(problem, width, ts, replicas=replicas, key=jax.random.key(seed), dtype=dtype, **settings)
 
 
+def same_bits(first, second, replicas):
+    """Whether two runs agree bit by bit in their first replicas, observables included."""
+    ones, others = (jax.tree.leaves((samples.values, samples.observed)) for samples in (first, second))
+    return all(np.array_equal(a[:replicas], b[:replicas]) for a, b in zip(ones, others, strict=True))
+
+
 def dependence(c, w):
     """Largest |rank correlation| of c with a column of w, or with the numbers of w in the order of their drawing.
 

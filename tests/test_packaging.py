@@ -83,7 +83,7 @@ def test_no_requirement_has_an_upper_cap():
 
 
 def test_the_extras_are_these():
-    assert set(EXTRAS) == {"cli", "plot", "data", "store", "all", "test", "docs", *ACCELERATORS}
+    assert set(EXTRAS) == {"cli", "plot", "data", "store", "all", "numba", "test", "docs", *ACCELERATORS}
     wanted = {
         "cli": {"cyclopts", "rich"},
         "plot": {"matplotlib"},
@@ -91,11 +91,12 @@ def test_the_extras_are_these():
         "store": {"zarr", "xarray"},
     }
     assert {extra: {name(r) for r in EXTRAS[extra]} for extra in wanted} == wanted
+    assert {name(r) for r in EXTRAS["numba"]} == {"numba"}
     assert {name(r) for r in resolved("all", EXTRAS)} == set().union(*wanted.values())
     assert set(resolved("all", EXTRAS)) <= set(resolved("test", EXTRAS))
 
 
-@pytest.mark.parametrize("extra", ["cli", "plot", "data", "store", "all", "test", "docs"])
+@pytest.mark.parametrize("extra", ["cli", "plot", "data", "store", "all", "numba", "test", "docs"])
 def test_only_an_accelerator_extra_brings_an_accelerator(extra):
     assert accelerated(resolved(extra, EXTRAS)) == []
 

@@ -1,14 +1,19 @@
 """What an activation must offer, and what it gets for free."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlimit._numerics import Pairs
 from jaxlimit._typing import ArrayLike, Host
+
+Scalar = Callable[[Any], tuple[Any, Any]]
+"""One number ↦ (value, slope)."""
 
 
 class AbstractActivation(eqx.Module):
@@ -35,6 +40,14 @@ class AbstractActivation(eqx.Module):
     def derivative(self, u: ArrayLike) -> ArrayLike:
         """σ'(u), elementwise; by forward-mode differentiation unless overridden."""
         return jax.jvp(self, (u,), (jnp.ones_like(u),))[1]
+
+    def scalar(self, dtype: np.dtype) -> Scalar | None:
+        """u ↦ (σ(u), σ'(u)) for ONE number of this precision in plain arithmetic, for compilers of native code.
+
+        None, the default: this activation is left to XLA. No branches but `a if test else b`, `min` and
+        `max`, so that a compiler can treat many neurons at once; NaN must come out as NaN.
+        """
+        return None
 
 
 class AbstractClosedFormActivation(AbstractActivation):

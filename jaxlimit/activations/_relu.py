@@ -1,12 +1,12 @@
 """The rectifier."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from jaxlimit._numerics import UNIT, Pairs, namespace
 from jaxlimit._typing import ArrayLike, Host
-from jaxlimit.activations._base import AbstractClosedFormActivation
+from jaxlimit.activations._base import AbstractClosedFormActivation, Scalar
 
 
 class Relu(AbstractClosedFormActivation):
@@ -50,3 +50,19 @@ class Relu(AbstractClosedFormActivation):
     def dual_derivative_error(self, pair: Pairs) -> Host:
         """The error of θ over 2π, and the rounding of π − θ."""
         return 1.01 * np.broadcast_to((pair.angular + 8 * UNIT) / (2.0 * np.pi), pair.theta.shape)
+
+    def scalar(self, dtype: np.dtype) -> Scalar | None:
+        """max(u, 0) and 1 where u > 0, in either precision."""
+        return _single if dtype == np.float32 else _double
+
+
+# Written so that NaN stays NaN: max(0, NaN) would be 0.
+def _double(u: Any) -> tuple[Any, Any]:
+    return 0.0 if u <= 0.0 else u, 1.0 if u > 0.0 else 0.0  # noqa: FURB136
+
+
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
+
+
+def _single(u: Any) -> tuple[Any, Any]:
+    return ZERO if u <= ZERO else u, ONE if u > ZERO else ZERO  # noqa: FURB136

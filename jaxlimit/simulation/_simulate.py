@@ -31,7 +31,8 @@ from jaxlimit.problem import Problem
 from jaxlimit.scalings import AbstractScaling
 from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
 from jaxlimit.simulation._span import span
-from jaxlimit.simulation._stepwise import Constants, Stepwise, advance, begin, pieces
+from jaxlimit.simulation._state import Constants, begin
+from jaxlimit.simulation._stepwise import Stepwise, pieces
 
 STABILITY_NEURONS = 1024
 PIECE_SECONDS = 1.0
@@ -87,6 +88,7 @@ def simulate(
     inputs = problem.data.inputs
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     _require_representable(problem.data.x, problem.data.y, extra, kind)
+    name, advance = method.chain(network, problem.loss, kind, chosen)
     _check_stability(problem, width, key)
     _warn_without_limit(problem.scaling, network)
 
@@ -114,7 +116,8 @@ def simulate(
 
         def lane(number: int, check: Callable[[], None]) -> Any:
             keys = _lane_keys(base, number * lanes + np.arange(lanes, dtype=np.int32))
-            moving, fixed = begin(network, constants, keys, width, inputs, observe is not None)
+            real = jnp.asarray(min(lanes, replicas - number * lanes), jnp.int32)
+            moving, fixed = begin(network, constants, keys, real, width, inputs, observe is not None)
             saved = []
             for piece in plan:
                 check()
@@ -133,7 +136,7 @@ def simulate(
     parts = run_lanes(prepare, count, chosen)
     values, seen, diverged = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
     diverged = _first_lost(diverged, values, steps)
-    samples = Samples(times, values, seen, steps, diverged, "Stepwise", width, lanes)
+    samples = Samples(times, values, seen, steps, diverged, name, width, lanes)
     if samples.diverged:
         first = int(np.min(diverged[diverged >= 0]))
         warnings.warn(

@@ -1,21 +1,22 @@
 """Stepwise: the SGD chain itself, one step after the other, exactly as defined."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.lax import Precision
-from jaxtyping import Array, Float, Int, UInt
+from jaxtyping import Array, Float, Int
 
-from jaxlimit._arguments import positive_integer
-from jaxlimit._typing import Host, RandomKey
+from jaxlimit._arguments import positive_integer, require
+from jaxlimit._typing import Host
 from jaxlimit.losses import AbstractLoss
-from jaxlimit.networks import Neurons, Shallow
-from jaxlimit.simulation._draws import BLOCK, index_block, parameters_key
+from jaxlimit.networks import Shallow
+from jaxlimit.simulation import _native
+from jaxlimit.simulation._draws import BLOCK
+from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, lane_indices, product, recorded
 
 
 class Stepwise(eqx.Module):
@@ -25,6 +26,13 @@ class Stepwise(eqx.Module):
 
     `lanes` is the number of replicas computed together, None for a width that suits the device: small
     enough on a CPU that a lane's state stays in cache, large on an accelerator. Bits depend on it.
+
+    `native` says who compiles the loop. False: XLA, on every device. True: numba (the extra `numba`), for
+    CPUs only; it needs one pass over w per step where XLA needs two, and is several times faster. None:
+    numba where it is installed, every device is a CPU, the run is float32 and activation and loss offer
+    their `scalar` form; else XLA. `Samples.method` says which it was; the two agree to rounding.
+
+    Raises ``ValueError`` for lanes < 1, and from `simulate` where `native=True` cannot be had.
     Source: references `xavier`, `normalisation`.
 
         >>> import jaxlimit as jl
@@ -33,11 +41,14 @@ class Stepwise(eqx.Module):
     """
 
     lanes: int | None = eqx.field(static=True, default=None)
+    native: bool | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
-        """Lanes are counted in whole replicas."""
+        """Lanes are counted in whole replicas; `native` is yes, no or undecided."""
         if self.lanes is not None:
             positive_integer("lanes", self.lanes)
+        known = self.native is None or isinstance(self.native, bool)
+        require(known, "native", "be True, False or None", f"it is {self.native!r}")
 
     def lane_width(self, width: int, platform: str) -> int:
         """Replicas per lane: by the width and the kind of device only, never by the number of replicas."""
@@ -46,67 +57,24 @@ class Stepwise(eqx.Module):
         neurons, most = (16384, 64) if platform == "cpu" else (2**24, 1024)
         return max(1, min(most, neurons // width))
 
-
-class Constants(NamedTuple):
-    """What every replica shares, on one device: the data in their span, factors, how indices are drawn."""
-
-    x: Float[Array, "points rank"]
-    y: Float[Array, " points"]
-    at: Float[Array, "extra rank"]
-    basis: Float[Array, "inputs rank"] | None
-    remainder: Float[Array, "extra inputs"] | None
-    bounds: UInt[Array, " m"]
-    output: Float[Array, ""]
-    increment: Float[Array, ""]
-
-
-class Moving(NamedTuple):
-    """What steps change in a lane: c [lanes, neurons], w [lanes, rank, neurons], first non-finite step [lanes]."""
-
-    c: Float[Array, "lanes neurons"]
-    w: Float[Array, "lanes rank neurons"]
-    diverged: Int[Array, " lanes"]
-
-
-class Fixed(NamedTuple):
-    """What a lane keeps from its start: w_0 along the extra points' remainders, and the start if observed.
-
-    Kept out of the loop over steps: carried along, it costs a copy of w at every step.
-    """
-
-    frozen: Float[Array, "lanes extra neurons"] | None
-    start: Neurons | None
-
-
-@eqx.filter_jit
-def begin(
-    network: Shallow, constants: Constants, keys: RandomKey, width: int, inputs: int, keep_start: bool
-) -> tuple[Moving, Fixed]:
-    """Draw the initial neurons in original coordinates, then project: extra points never change the draws.
-
-    w is kept as [rank, neurons]: a step then streams along the neurons.
-    """
-    dtype = constants.x.dtype
-
-    def one(key: RandomKey) -> tuple[Array, Array, Array | None, Neurons | None]:
-        c, w = network.init(width, inputs, parameters_key(key))
-        c, w = c.astype(dtype), w.astype(dtype)
-        reduced = w.T if constants.basis is None else _product(constants.basis.T, w.T)
-        frozen = None if constants.remainder is None else _product(constants.remainder, w.T)
-        return c, reduced, frozen, Neurons(c, w) if keep_start else None
-
-    # Sequential over the lane: a batched draw of normals is several times slower on a CPU.
-    c, w, frozen, start = jax.lax.map(one, keys)
-    return Moving(c, w, jnp.full(keys.shape, -1, jnp.int32)), Fixed(frozen, start)
+    def chain(
+        self, network: Shallow, loss: AbstractLoss, dtype: np.dtype, devices: Sequence[jax.Device]
+    ) -> tuple[str, Advance]:
+        """What `Samples.method` will say, and the function that advances a lane."""
+        missing = _native.missing(network, loss, devices)
+        require(not (self.native and missing), "native", "be False or None here", f"{missing}")
+        if self.native or (self.native is None and not missing and dtype == np.float32):
+            return "Stepwise(native=True)", _native.chain(network, loss, dtype)
+        return "Stepwise(native=False)", advance
 
 
 @eqx.filter_jit
 def advance(
     network: Shallow,
     loss: AbstractLoss,
-    observe: Callable[[Neurons, Neurons], Any] | None,
+    observe: Observe | None,
     constants: Constants,
-    keys: RandomKey,
+    keys: Array,
     moving: Moving,
     fixed: Fixed,
     stops: Int[Host, " saves_plus_one"],
@@ -118,11 +86,10 @@ def advance(
 
     def save(carry: Moving, ends: tuple[Array, Array]) -> tuple[Moving, tuple[Array, Any]]:
         carry = _run(network, loss, constants, keys, carry, *ends)
-        seen = None if observe is None else _observed(observe, constants, carry, fixed)
-        return carry, (_outputs(network, constants, carry, fixed), seen)
+        return carry, recorded(network, observe, constants, carry, fixed)
 
-    moving, recorded = jax.lax.scan(save, moving, (jnp.asarray(stops[:-1]), jnp.asarray(stops[1:])))
-    values, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), recorded)
+    moving, saved = jax.lax.scan(save, moving, (jnp.asarray(stops[:-1]), jnp.asarray(stops[1:])))
+    values, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), saved)
     return moving, values, seen
 
 
@@ -133,7 +100,7 @@ def _run(
     step = jax.vmap(lambda c, w, i: _step(network, loss, constants, c, w, i))
 
     def block(b: Array, carry: Moving) -> Moving:
-        indices = jax.vmap(lambda key: index_block(key, b, constants.bounds))(keys)
+        indices = lane_indices(keys, b, constants.bounds)
 
         def body(k: Array, inner: Moving) -> Moving:
             c, w, residual = step(inner.c, inner.w, indices[:, k - b * BLOCK])
@@ -150,41 +117,14 @@ def _step(
 ) -> tuple[Array, Array, Array]:
     """One step of one replica: c [neurons], w [rank, neurons]; both updates use the old c."""
     x, y = constants.x[i], constants.y[i]
-    u = _product(x, w)
+    u = product(x, w)
     # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
     features = network.activation(u).astype(u.dtype)
-    prediction = constants.output * _product(c, features)
+    prediction = constants.output * product(c, features)
     residual = -loss.derivative(prediction, y)
     move = constants.increment * residual
     moved = w + (move * x)[:, None] * (c * network.activation.derivative(u).astype(u.dtype))
     return (c + move * features if network.train_output else c), moved, residual
-
-
-def _outputs(network: Shallow, constants: Constants, moving: Moving, fixed: Fixed) -> Float[Array, "lanes points"]:
-    """N^{−γ} Σ_i c_i σ(w_i·x) on the data, then on the extra points, whose part outside the span is frozen."""
-    u = _product(constants.x, moving.w)
-    if constants.at.shape[0]:
-        extra = _product(constants.at, moving.w)
-        u = jnp.concatenate([u, extra if fixed.frozen is None else extra + fixed.frozen], axis=1)
-    return constants.output * jnp.einsum("lpn,ln->lp", network.activation(u), moving.c, precision=Precision.HIGHEST)
-
-
-def _observed(observe: Callable[[Neurons, Neurons], Any], constants: Constants, moving: Moving, fixed: Fixed) -> Any:
-    """The observable of every replica, in original coordinates: w_0 plus the move within the span."""
-
-    def one(replica: tuple[Array, Array, Neurons]) -> Any:
-        c, w, start = replica
-        if constants.basis is None:
-            return observe(Neurons(c, w.T), start)
-        moved = w - _product(constants.basis.T, start.w.T)
-        return observe(Neurons(c, start.w + _product(constants.basis, moved).T), start)
-
-    # One replica after the other: batches of small matrix products are several times slower on a CPU.
-    return jax.lax.map(one, (moving.c, moving.w, fixed.start))
-
-
-def _product(left: Array, right: Array) -> Array:
-    return jnp.matmul(left, right, precision=Precision.HIGHEST)
 
 
 def pieces(steps: np.ndarray, cost: float, budget: float) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from jaxlimit.simulation import _simulate
 from jaxlimit.simulation._stepwise import pieces
 from tests import systems
 from tests.cases import ACTIVATIONS
-from tests.systems import parameters
+from tests.systems import parameters, same_bits
 
 PROBLEM = systems.problem(ACTIVATIONS["erf"], jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5)))
 
@@ -26,11 +26,6 @@ def run(replicas, **settings):
 @pytest.fixture(scope="module")
 def twelve():
     return run(12)
-
-
-def same_bits(first, second, replicas):
-    ones, others = (jax.tree.leaves((samples.values, samples.observed)) for samples in (first, second))
-    return all(np.array_equal(a[:replicas], b[:replicas]) for a, b in zip(ones, others, strict=True))
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 5, 11])

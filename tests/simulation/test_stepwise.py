@@ -10,7 +10,7 @@ from jaxlimit.activations import AbstractActivation
 from jaxlimit.initial import AbstractLaw
 from jaxlimit.losses import AbstractLoss
 from tests import systems
-from tests.cases import ACTIVATIONS, LAWS, LOSSES, SCALINGS, each
+from tests.cases import ACTIVATIONS, LAWS, LOSSES, SCALINGS, each, most_slow
 from tests.oracle import assert_same, drawn, largest_difference, replay
 from tests.systems import TS, WIDTH, parameters, run
 
@@ -49,12 +49,6 @@ def assert_follows(outcome, problem, case, tolerance, derivative=lambda g, y: g 
         for start in drawn(problem, samples.width, key, replica, 0)[:2]:
             seen = samples.observed["start"].c if start.ndim == 1 else samples.observed["start"].w
             assert_same(seen[replica], np.broadcast_to(start, seen.shape[1:]), 0.0)
-
-
-def most_slow(cases):
-    """The first case always, the others with the slow tests: each is a program to compile."""
-    first, *others = cases
-    return [first, *(pytest.param(*case.values, id=case.id, marks=pytest.mark.slow) for case in others)]
 
 
 @pytest.mark.parametrize("scaling", each(SCALINGS))
@@ -318,7 +312,12 @@ def test_diverged_replicas_are_recorded_and_the_others_kept():
 
 def test_samples_say_how_they_were_made():
     samples, _ = standard(problem_on(ACTIVATIONS["erf"]))
-    assert (samples.method, samples.width, samples.lanes, samples.replicas) == ("Stepwise", WIDTH, systems.LANES, 2)
+    assert (samples.method, samples.width, samples.lanes, samples.replicas) == (
+        "Stepwise(native=False)",
+        WIDTH,
+        systems.LANES,
+        2,
+    )
     assert samples.ts.tolist() == list(TS)
     assert samples.diverged == 0
     assert samples.error is None

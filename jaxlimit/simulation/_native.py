@@ -1,0 +1,199 @@
+"""The loop of Stepwise in native code: one core, one replica after the other, compiled by numba at run time.
+
+XLA reads w for the forward pass of a step, and reads and writes it for the update. Here the update waits for
+the forward pass of the next step, whose data point is already known, and one pass over w serves both. Tiles
+of neurons keep what passes between the two in the first-level cache.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from jaxlimit._typing import Host
+from jaxlimit.losses import AbstractLoss
+from jaxlimit.networks import Shallow
+from jaxlimit.simulation._draws import BLOCK
+from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, lane_indices, recorded
+
+TILE = 256
+"""Neurons per tile: a constant of the compiled loop, which then knows that rows of w do not overlap."""
+
+REORDER = {"reassoc", "contract", "nsz", "arcp"}
+"""What the compiler may do: sums in any order, fused multiply-add. It may not assume NaN and infinity away."""
+
+LINE = 64
+"""Bytes of a cache line."""
+
+_record = eqx.filter_jit(recorded)
+
+
+def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device]) -> str | None:
+    """Why the loop cannot be native here; None if it can."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed (pip install 'jaxlimit[numba]')"
+    if any(device.platform != "cpu" for device in devices):
+        return "native code is for CPUs, and not all devices are"
+    forms = (network.activation, network.activation.scalar(np.dtype(np.float32))), (loss, loss.scalar())
+    left = [type(part).__name__ for part, form in forms if form is None]
+    return f"{left[0]} has no `scalar` form" if left else None
+
+
+def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
+    """What advances a lane, for this activation, loss and precision; the same contract as XLA's `advance`."""
+    loop = _loop(network.activation.scalar(dtype), loss.scalar(), np.dtype(dtype))
+
+    def advance(
+        network: Shallow,
+        _: AbstractLoss,
+        observe: Observe | None,
+        constants: Constants,
+        keys: jax.Array,
+        moving: Moving,
+        fixed: Fixed,
+        stops: Host,
+    ) -> tuple[Moving, Any, Any]:
+        shared = (constants.x, constants.y, constants.output, constants.increment)
+        x, y, output, increment = (np.asarray(a) for a in shared)
+        c, w, lost = _aligned(moving.c.shape, dtype), _tiled(np.asarray(moving.w)), np.array(moving.diverged)
+        c[:] = moving.c
+        (device,), real, block = constants.x.devices(), int(fixed.real), -1
+        saved = []
+        for step, last in zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True):
+            while step < last:
+                if block != step // BLOCK:
+                    block = step // BLOCK
+                    indices = np.asarray(lane_indices(keys, block, constants.bounds))
+                stop = min(last, (block + 1) * BLOCK)
+                turn = np.ascontiguousarray(indices[:real, step - block * BLOCK : stop - block * BLOCK])
+                loop(c, w, x, y, turn, output[()], increment[()], network.train_output, step, lost)
+                step = stop
+            moving = Moving(*jax.device_put((c.copy(), _rows(w, c.shape[1]), lost.copy()), device))
+            saved.append(_record(network, observe, constants, moving, fixed))
+        values, seen = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
+        return moving, values, seen
+
+    return advance
+
+
+def _tiled(w: Host) -> Host:
+    """[lanes, rank, neurons] → [lanes, tiles, rank · TILE]: what a tile needs lies together; zeros fill the last."""
+    lanes, rank, width = w.shape
+    tiles = -(-width // TILE)
+    result = _aligned((lanes, tiles, rank, TILE), w.dtype)
+    result[:, -1] = 0
+    for t in range(tiles):
+        part = w[:, :, t * TILE : (t + 1) * TILE]
+        result[:, t, :, : part.shape[2]] = part
+    return result.reshape(lanes, tiles, rank * TILE)
+
+
+def _rows(tiles: Host, width: int) -> Host:
+    """The way back."""
+    lanes, count, size = tiles.shape
+    rows = tiles.reshape(lanes, count, size // TILE, TILE).swapaxes(1, 2).reshape(lanes, size // TILE, count * TILE)
+    return np.ascontiguousarray(rows[:, :, :width])
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> Host:
+    """An array that begins on a cache line: vectors that straddle two lines cost a fifth of the speed."""
+    raw = np.empty(math.prod(shape) * dtype.itemsize + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + raw.size - LINE].view(dtype).reshape(shape)
+
+
+@lru_cache(maxsize=32)
+def _loop(scalar: Callable[..., Any], derivative: Callable[..., Any], dtype: np.dtype) -> Callable[..., None]:
+    """Compile the loop for one activation, one loss and one precision."""
+    import numba
+
+    fast: dict[str, Any] = {"fastmath": REORDER, "error_model": "numpy"}
+    inline = numba.njit(inline="always", **fast)
+    pair, residual_of = numba.njit(**fast)(scalar), numba.njit(**fast)(derivative)
+    tile, zero = TILE, dtype.type(0)
+
+    @inline
+    def five(w, z, u, old, move, new, j):  # type: ignore[no-untyped-def]
+        """Five coordinates at once, which hides the traffic of z and u: w_j ← w_j + e x_j z, u ← u + x'_j w_j."""
+        x0, x1, x2, x3, x4 = move * old[j], move * old[j + 1], move * old[j + 2], move * old[j + 3], move * old[j + 4]
+        y0, y1, y2, y3, y4 = new[j], new[j + 1], new[j + 2], new[j + 3], new[j + 4]
+        for n in range(tile):
+            a = w[n] + x0 * z[n]
+            b = w[n + tile] + x1 * z[n]
+            c = w[n + 2 * tile] + x2 * z[n]
+            d = w[n + 3 * tile] + x3 * z[n]
+            e = w[n + 4 * tile] + x4 * z[n]
+            w[n] = a
+            w[n + tile] = b
+            w[n + 2 * tile] = c
+            w[n + 3 * tile] = d
+            w[n + 4 * tile] = e
+            u[n] += y0 * a + y1 * b + y2 * c + y3 * d + y4 * e
+
+    @inline
+    def one(w, z, u, x, y):  # type: ignore[no-untyped-def]
+        """One coordinate of the same."""
+        for n in range(tile):
+            a = w[n] + x * z[n]
+            w[n] = a
+            u[n] += y * a
+
+    @inline
+    def through(w, z, u, old, move, new):  # type: ignore[no-untyped-def]
+        """The pass over a tile's w: the update along the old point, which was waiting; the forward pass of the new."""
+        u[:] = zero
+        rank = old.size
+        whole = rank - rank % 5
+        for j in range(0, whole, 5):
+            five(w[j * tile : (j + 5) * tile], z, u, old, move, new, j)
+        for j in range(whole, rank):
+            one(w[j * tile : (j + 1) * tile], z, u, move * old[j], new[j])
+
+    @inline
+    def turn(c, h, z, u, learn):  # type: ignore[no-untyped-def]
+        """c moves for the step before; then h = σ(u), z = c σ'(u) and Σ c σ(u) of this step, all with one c."""
+        total = zero
+        for n in range(c.size):
+            now = c[n] + learn * h[n]
+            value, slope = pair(u[n])
+            total += now * value
+            c[n] = now
+            h[n] = value
+            z[n] = now * slope
+        return total
+
+    @numba.njit(nogil=True, **fast)
+    def loop(c, w, x, y, indices, output, increment, train, step, lost):  # type: ignore[no-untyped-def]
+        width, tiles = c.shape[1], w.shape[1]
+        h, z, u = np.empty(tiles * tile, c.dtype), np.empty(tiles * tile, c.dtype), np.empty(tile, c.dtype)
+        for r in range(indices.shape[0]):
+            # Nothing waits yet; and a replica that diverged must not leave its NaN to the next one.
+            h[:] = zero
+            z[:] = zero
+            move, old = zero, x[0]
+            for k in range(indices.shape[1]):
+                i = indices[r, k]
+                learn = move if train else zero
+                total = zero
+                for t in range(tiles):
+                    a, b = t * tile, min(t * tile + tile, width)
+                    through(w[r, t], z[a : a + tile], u, old, move, x[i])
+                    total += turn(c[r, a:b], h[a:b], z[a:b], u, learn)
+                residual = -residual_of(output * total, y[i])
+                if lost[r] < 0 and not np.isfinite(residual):
+                    lost[r] = step + k
+                move, old = increment * residual, x[i]
+            # The last update waits for a step that is not of this call.
+            learn = move if train else zero
+            for t in range(tiles):
+                a, b = t * tile, min(t * tile + tile, width)
+                through(w[r, t], z[a : a + tile], u, old, move, old)
+                for n in range(a, b):
+                    c[r, n] += learn * h[n]
+
+    return loop
