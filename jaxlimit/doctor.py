@@ -39,8 +39,17 @@ def diagnose() -> list[Finding]:
         Finding("devices", f"{devices} ({cores()} cores for the CPU)"),
         Finding("64-bit types", "on" if wide else "off: simulate in float32 only (JAX_ENABLE_X64)"),
         _products(),
+        Finding("loop over steps", _loop()),
         *_lanes(),
     ]
+
+
+def _loop() -> str:
+    network = Shallow(Erf())
+    problem = Problem(sphere(points=4, inputs=3), network)
+    by, _ = Stepwise().chain(network, problem.loss, np.dtype(np.float32), jax.local_devices())
+    advice = "" if "True" in by else "; on CPUs the extra `numba` makes it faster"
+    return f"{by} in float32{advice}"
 
 
 def _products() -> Finding:
