@@ -28,6 +28,7 @@ from jaxlimit.problem import Problem as Problem
 from jaxlimit.scalings import MeanField as MeanField
 from jaxlimit.scalings import PowerScaling as PowerScaling
 from jaxlimit.scalings import Xavier as Xavier
+from jaxlimit.simulation import SStep as SStep
 from jaxlimit.simulation import Stepwise as Stepwise
 from jaxlimit.simulation import simulate as simulate
 from jaxlimit.statistics import compare as compare

@@ -27,10 +27,18 @@ def require(condition: bool, name: str, must: str, but: str) -> None:
 
 def instance(name: str, value: Any, kind: type[T] | Callable[..., T], must: str | None = None) -> T:
     """The value, if it is of this kind; `must` replaces "be a <kind>" in the message."""
-    require(
-        isinstance(value, cast(type, kind)), name, must or f"be a {kind.__name__}", f"it is a {type(value).__name__}"
-    )
+    found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    require(isinstance(value, cast(type, kind)), name, must or f"be a {kind.__name__}", f"it is {found}")
     return cast(T, value)
+
+
+def items(name: str, value: Any, kind: str) -> tuple[Any, ...]:
+    """The members of anything that can be iterated over; `kind` says in the message what they should be."""
+    try:
+        members = tuple(value)
+    except TypeError:
+        raise ValueError(f"Argument `{name}` must be a sequence of {kind}, but it is {value!r}.") from None
+    return members
 
 
 def natural_number(name: str, value: Any) -> int:
@@ -41,8 +49,8 @@ def natural_number(name: str, value: Any) -> int:
 
 
 def positive_integer(name: str, value: Any) -> int:
-    """A Python int ≥ 1; booleans and non-integral numbers are refused."""
-    refused = isinstance(value, (bool, np.bool_))
+    """A Python int ≥ 1; booleans, non-integral numbers and arrays (which cannot be hashed) are refused."""
+    refused = isinstance(value, (bool, np.bool_, np.ndarray, jax.Array))
     try:
         number = 0 if refused else operator.index(value)
     except TypeError:
@@ -51,31 +59,42 @@ def positive_integer(name: str, value: Any) -> int:
     return number
 
 
-def positive_number(name: str, value: Any, zero: bool = False) -> float:
-    """A finite float > 0 (or ≥ 0 where `zero` is allowed)."""
-    wanted = "be a finite number " + ("≥ 0" if zero else "> 0")
+def finite_number(name: str, value: Any, wanted: str = "be a finite number") -> float:
+    """A finite float; booleans, text and arrays are refused."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    require(real, name, wanted, f"it is {value!r}")
-    number = float(value)
-    require(math.isfinite(number) and (number > 0 or (zero and number == 0)), name, wanted, f"it is {value!r}")
+    try:
+        number = float(value) if real else math.nan
+    except OverflowError:  # a Python integer beyond float64
+        number = math.inf
+    require(math.isfinite(number), name, wanted, f"it is {value!r}")
     return number
 
 
-def real_array(name: str, value: Any, dimensions: int) -> np.ndarray:
-    """A finite float64 NumPy array of the given number of dimensions, not empty.
+def positive_number(name: str, value: Any, zero: bool = False) -> float:
+    """A finite float > 0 (or ≥ 0 where `zero` is allowed)."""
+    wanted = "be a finite number " + ("≥ 0" if zero else "> 0")
+    number = finite_number(name, value, wanted)
+    require(number > 0 or (zero and number == 0), name, wanted, f"it is {value!r}")
+    return number
+
+
+def real_array(name: str, value: Any, dimensions: int | None) -> np.ndarray:
+    """A finite float64 NumPy array of the given number of dimensions, not empty; None allows any shape.
 
     float64 input stays float64: nothing here passes through JAX, whose default would be float32.
     """
     try:
         array = np.asarray(value)
     except ValueError:  # NumPy's word for nested sequences of unequal lengths
-        require(False, name, f"be an array of {dimensions} dimension(s)", "its rows have different lengths")
+        wanted = "be an array" if dimensions is None else f"be an array of {dimensions} dimension(s)"
+        require(False, name, wanted, "its rows have different lengths")
     kinds = "fiub"
     if array.dtype.kind not in kinds and jnp.issubdtype(array.dtype, jnp.floating):  # bfloat16 and its kin
         array = array.astype(np.float32)
     require(array.dtype.kind in kinds, name, "hold real numbers", f"its dtype is {array.dtype}")
-    require(array.ndim == dimensions, name, f"have {dimensions} dimension(s)", f"its shape is {array.shape}")
-    require(array.size > 0, name, "not be empty", f"its shape is {array.shape}")
+    if dimensions is not None:
+        require(array.ndim == dimensions, name, f"have {dimensions} dimension(s)", f"its shape is {array.shape}")
+        require(array.size > 0, name, "not be empty", f"its shape is {array.shape}")
     array = np.array(array, dtype=np.float64)
     bad = int(np.sum(~np.isfinite(array)))
     require(bad == 0, name, "be finite", f"{bad} of its {array.size} entries are NaN or infinite")
@@ -108,8 +127,13 @@ def random_key(key: Any) -> jax.Array:
 
 def float_dtype(dtype: Any) -> np.dtype:
     """float32 or float64; float64 needs the x64 flag, which this package never sets by itself."""
-    kind = np.dtype(dtype)
-    require(kind in (np.dtype("float32"), np.dtype("float64")), "dtype", "be float32 or float64", f"it is {kind}")
+    try:
+        kind = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):  # what NumPy says of a name or an object that is no dtype
+        raise ValueError(f"Argument `dtype` must be float32 or float64, but it is {dtype!r}.") from None
+    # NumPy takes None for float64; nobody who writes None means that.
+    known = dtype is not None and kind in (np.dtype("float32"), np.dtype("float64"))
+    require(known, "dtype", "be float32 or float64", f"it is {dtype if dtype is None else kind}")
     require(
         kind == np.dtype("float32") or bool(jax.config.read("jax_enable_x64")),
         "dtype",
@@ -121,7 +145,9 @@ def float_dtype(dtype: Any) -> np.dtype:
 
 def widths_in_order(widths: Sequence[int]) -> tuple[int, ...]:
     """At least one width, strictly increasing."""
-    values = tuple(positive_integer("widths", w) for w in widths)
+    # The members of a JAX array are arrays again, those of a NumPy array are integers.
+    given = items("widths", np.asarray(widths) if isinstance(widths, jax.Array) else widths, "positive integers")
+    values = tuple(positive_integer("widths", w) for w in given)
     increasing = len(values) > 0 and all(a < b for a, b in pairwise(values))
     require(increasing, "widths", "be strictly increasing", f"it is {values}")
     return values

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from jaxlimit._arguments import require
+from jaxlimit._arguments import items, require
 
 Progress = Callable[[float, float], None]
 """Called with (work done, all work), both in the same arbitrary unit, from any thread."""
@@ -29,7 +29,7 @@ def chosen_devices(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ..
     """The given devices, or all local devices of JAX's default backend."""
     if devices is None:
         return tuple(jax.local_devices())
-    given = tuple(devices)
+    given = items("devices", devices, "JAX devices")
     fits = len(given) > 0 and all(isinstance(d, jax.Device) for d in given) and len(set(given)) == len(given)
     require(fits, "devices", "be a non-empty sequence of distinct JAX devices", f"it is {devices!r}")
     return given

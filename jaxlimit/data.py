@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import positive_integer, real_array, require
+from jaxlimit._arguments import instance, items, natural_number, positive_integer, real_array, require
 from jaxlimit._typing import ArrayLike, Host
 
 
@@ -83,7 +83,7 @@ def sphere(points: int, inputs: int, seed: int = 0) -> Data:
         >>> jl.data.sphere(points=5, inputs=3).x.shape
         (5, 3)
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(natural_number("seed", seed))
     x = rng.standard_normal((positive_integer("points", points), positive_integer("inputs", inputs)))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     return Data(x, rng.choice([-1.0, 1.0], size=points))
@@ -102,10 +102,11 @@ def digits(classes: tuple[int, int] = (3, 8), points: int = 20, unit_norm: bool 
         >>> data.points, data.inputs, sorted(set(data.y.tolist()))
         (20, 64, [-1.0, 1.0])
     """
-    wanted = tuple(classes)
-    valid = len(wanted) == 2 and wanted[0] != wanted[1] and all(c in range(10) for c in wanted)
+    wanted = items("classes", classes, "digits")
+    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in wanted)
+    valid = whole and len(wanted) == 2 and wanted[0] != wanted[1] and all(c in range(10) for c in wanted)
     require(valid, "classes", "be two different digits from 0 to 9", f"it is {classes!r}")
-    points = positive_integer("points", points)
+    points, unit_norm = positive_integer("points", points), instance("unit_norm", unit_norm, bool)
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

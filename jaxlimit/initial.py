@@ -5,7 +5,6 @@ float64 simulation follow the same path. Flat draws fill [neurons, inputs] row b
 begins with the narrower one's neurons.
 """
 
-import math
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import instance, positive_number, require
+from jaxlimit._arguments import finite_number, instance, positive_number, require
 from jaxlimit._typing import RandomKey
 
 
@@ -53,7 +52,7 @@ class Normal(AbstractLaw):
 
     def __check_init__(self) -> None:
         """A Gaussian needs a finite mean and a positive standard deviation."""
-        require(math.isfinite(self.mean), "mean", "be finite", f"it is {self.mean!r}")
+        finite_number("mean", self.mean)
         positive_number("std", self.std)
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -80,9 +79,8 @@ class Uniform(AbstractLaw):
 
     def __check_init__(self) -> None:
         """The ends must be finite and ordered."""
-        finite = math.isfinite(self.low) and math.isfinite(self.high)
-        require(finite, "low, high", "be finite", f"they are {self.low!r}, {self.high!r}")
-        require(self.low < self.high, "low", "be smaller than `high`", f"they are {self.low:g} and {self.high:g}")
+        low, high = finite_number("low", self.low), finite_number("high", self.high)
+        require(low < high, "low", "be smaller than `high`", f"they are {low:g} and {high:g}")
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Uniform draws."""

@@ -63,6 +63,7 @@ class GaussianPath(eqx.Module):
 
     def __check_init__(self) -> None:
         """The three arrays must agree on times and points."""
+        require(np.ndim(self.mean) == 2, "mean", "have shape [times, points]", f"it is {np.shape(self.mean)}")
         times, points = self.mean.shape
         fits = self.ts.shape == (times,) and self.covariance.shape == (times, points, points)
         finite = bool(np.all(np.isfinite(self.mean)) and np.all(np.isfinite(self.covariance)))

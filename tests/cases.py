@@ -144,7 +144,11 @@ NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial())}
 
 RULES = {"closed form": jl.kernels.ClosedForm(), "quadrature": jl.kernels.Quadrature()}
 
-METHODS = {"stepwise": jl.Stepwise(native=False), "stepwise, native": jl.Stepwise(native=True)}
+METHODS = {
+    "stepwise": jl.Stepwise(native=False),
+    "stepwise, native": jl.Stepwise(native=True),
+    "s-step": jl.SStep(block=16),
+}
 
 LIMITS = {"spectral": jl.SpectralLimit, "ode": jl.OdeLimit}
 

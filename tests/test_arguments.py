@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxlimit as jl
 from jaxlimit import _arguments as arguments
 
 
@@ -24,7 +25,9 @@ def test_positive_integers_pass(value):
     assert result == value
 
 
-@pytest.mark.parametrize("value", [0, -3, True, np.True_, 2.0, np.float64(3), "4", None, np.array([1, 2])])
+@pytest.mark.parametrize(
+    "value", [0, -3, True, np.True_, 2.0, np.float64(3), "4", None, np.array([1, 2]), np.array(3), jnp.array(3)]
+)
 def test_everything_else_is_no_positive_integer(value):
     with refused("n"):
         arguments.positive_integer("n", value)
@@ -37,6 +40,19 @@ def test_positive_numbers_pass(value):
 
 @pytest.mark.parametrize("value", [0.0, -0.0, -1.0, np.nan, np.inf, -np.inf, True, "1", None, 1j, np.array([1.0])])
 def test_everything_else_is_no_positive_number(value):
+    with refused("a"):
+        arguments.positive_number("a", value)
+
+
+@pytest.mark.parametrize("value", [-3, 0.0, -2.5, np.float32(0.25), np.int64(-7), 1e308])
+def test_finite_numbers_pass(value):
+    assert arguments.finite_number("a", value) == float(value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, True, "1", None, 1j, np.array([1.0]), 10**400, -(10**400)])
+def test_everything_else_is_no_finite_number(value):
+    with refused("a"):
+        arguments.finite_number("a", value)
     with refused("a"):
         arguments.positive_number("a", value)
 
@@ -92,6 +108,19 @@ def test_everything_else_is_no_real_matrix(value):
         arguments.real_array("x", value, 2)
 
 
+def test_any_shape_passes_where_none_is_asked_for():
+    for value in (2.0, [1.0, 2.0], np.ones((2, 1, 3)), np.zeros((0, 3))):
+        assert np.array_equal(arguments.real_array("x", value, None), np.asarray(value))
+    for value in ([1.0, np.nan], "a", None, [[1.0, 2.0], [3.0]], 1j):
+        with refused("x"):
+            arguments.real_array("x", value, None)
+
+
+def test_a_class_in_place_of_an_object_is_called_a_class():
+    with pytest.raises(ValueError, match=r"^Argument `data` must be a Data, but it is the class Data\.$"):
+        arguments.instance("data", jl.Data, jl.Data)
+
+
 def test_the_message_counts_what_is_not_finite():
     with pytest.raises(ValueError, match="2 of its 3 entries are NaN or infinite"):
         arguments.real_array("x", [1.0, np.nan, np.inf], 1)
@@ -125,7 +154,9 @@ def test_a_typed_key_passes():
     assert arguments.random_key(key) is key
 
 
-@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.int32, np.complex64, bool])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, jnp.bfloat16, np.int32, np.complex64, bool, None, "foo", "(1,2", 3, [], object()]
+)
 def test_other_precisions_are_refused(dtype):
     with refused("dtype"):
         arguments.float_dtype(dtype)
@@ -136,10 +167,15 @@ def test_float32_and_float64_pass(dtype):
     assert arguments.float_dtype(dtype) == np.dtype(dtype)
 
 
-@pytest.mark.parametrize("widths", [[], [4, 4], [8, 4], [0, 1], [1.0, 2.0], [True, 2]])
+@pytest.mark.parametrize("widths", [[], [4, 4], [8, 4], [0, 1], [1.0, 2.0], [True, 2], 64, None, "64"])
 def test_widths_out_of_order_are_refused(widths):
     with refused("widths"):
         arguments.widths_in_order(widths)
+
+
+@pytest.mark.parametrize("array", [np.array, jnp.array])
+def test_widths_may_be_an_array(array):
+    assert arguments.widths_in_order(array([4, 8])) == (4, 8)
 
 
 def test_without_x64_the_main_path_runs_in_float32_and_refuses_float64():

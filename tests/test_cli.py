@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +70,13 @@ def test_a_violated_claim_exits_with_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_usage_errors_exit_with_two_before_any_work(tmp_path: Path) -> None:
+    config = tmp_path / "study.toml"
+    config.write_text('[c]\nlaw = "Uniform"\nlow = "x"\n')
     for arguments, text in (
         (("run", "xavier", "--widths", "0"), "Argument `widths` must"),
+        (("run", "xavier", "--widths", "16", "32.5"), "32.5"),
+        (("run", "xavier", "--replicas", "64.0"), "64.0"),
+        (("run", "xavier", "--config", str(config)), "Argument `c.low` must be a finite number, but it is 'x'"),
         (("run", "xavier", "--nonsense"), "Unknown option"),
         (("run", "xavier", "--activation", "Tanh"), "Argument `rule` must"),
         (("run", "nothing"), "nothing"),
@@ -78,6 +85,22 @@ def test_usage_errors_exit_with_two_before_any_work(tmp_path: Path) -> None:
         assert outcome.returncode == 2, (arguments, outcome)
         assert text in " ".join(outcome.stderr.split())
         assert outcome.stdout == ""
+
+
+@pytest.mark.slow
+def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jaxlimit", "run", "xavier", "--replicas", "1000000", "--out", "out"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            # The folder is made when the arguments are accepted and the work, of minutes, begins.
+            limit = time.monotonic() + 120
+            while not (tmp_path / "out").exists() and process.poll() is None and time.monotonic() < limit:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
+    assert not (tmp_path / "out" / "claims.json").exists()
 
 
 @pytest.mark.slow

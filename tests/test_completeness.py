@@ -26,7 +26,7 @@ ROOMS = {
     "scalings": (jl.scalings, jl.scalings.AbstractScaling, {type(s) for s in cases.SCALINGS.values()}),
     "networks": (jl.networks, jl.networks.AbstractNetwork, {type(n) for n in cases.NETWORKS.values()}),
     "kernels": (jl.kernels, jl.kernels.AbstractRule, {type(rule) for rule in cases.RULES.values()}),
-    "simulation": (jl.simulation, jl.Stepwise, {type(method) for method in cases.METHODS.values()}),
+    "simulation": (jl.simulation, jl.simulation.AbstractMethod, {type(method) for method in cases.METHODS.values()}),
     "limits": (jl.limits, jl.limits.AbstractLimit, set(cases.LIMITS.values())),
     "statistics": (jl.statistics, AbstractStatistic, {type(s) for s in cases.STATISTICS.values()}),
 }

@@ -25,6 +25,11 @@ def test_weights_are_normalised():
     assert jl.Data(X, Y, [1.0, 2.0, 5.0]).weights.tolist() == [0.125, 0.25, 0.625]
 
 
+def test_weights_of_any_size_are_normalised():
+    assert jl.Data(X, Y, [1e308, 1e308, 1e308]).weights.tolist() == [1 / 3] * 3
+    assert jl.Data(X, Y, [5e-324, 5e-324, 1e-323]).weights.tolist() == [0.25, 0.25, 0.5]
+
+
 def test_a_bias_is_a_coordinate_one():
     data = jl.Data(X, Y, [1.0, 2.0, 5.0]).with_bias()
     assert data.inputs == 3

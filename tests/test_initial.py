@@ -65,6 +65,9 @@ def test_one_stream_for_both_would_be_noticed(case):
     assert dependence(case.law.sample(key, (4000,)), case.law.sample(key, (4000, 3))) > 0.99
 
 
+NO_NUMBERS = ("a", None, True, 1j, 10**400)
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
@@ -74,8 +77,14 @@ def test_one_stream_for_both_would_be_noticed(case):
         (lambda: jl.initial.Normal(0.0, np.inf), "std"),
         (lambda: jl.initial.Uniform(1.0, 1.0), "low"),
         (lambda: jl.initial.Uniform(1.0, -1.0), "low"),
-        (lambda: jl.initial.Uniform(-np.inf, 1.0), "low, high"),
+        (lambda: jl.initial.Uniform(-np.inf, 1.0), "low"),
+        (lambda: jl.initial.Uniform(0.0, np.nan), "high"),
         (lambda: jl.initial.Rademacher(0.0), "scale"),
+        *((lambda v=v: jl.initial.Normal(v), "mean") for v in NO_NUMBERS),
+        *((lambda v=v: jl.initial.Normal(0, v), "std") for v in NO_NUMBERS),
+        *((lambda v=v: jl.initial.Uniform(v, 1), "low") for v in NO_NUMBERS),
+        *((lambda v=v: jl.initial.Uniform(0, v), "high") for v in NO_NUMBERS),
+        *((lambda v=v: jl.initial.Rademacher(v), "scale") for v in NO_NUMBERS),
     ],
 )
 def test_laws_that_do_not_exist_are_refused(make, name):

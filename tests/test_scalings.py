@@ -48,7 +48,7 @@ def test_the_step_counter_stays_within_32_bits():
     # Loops run over whole blocks of 1024 indices, whose end must be a 32-bit number too.
     assert jl.Xavier().steps(2.0**31 - 1025, 1) == 2**31 - 1025
     with pytest.raises(ValueError, match="2³¹"):
-        jl.Xavier().steps(2.0**31 - 1, 1)
+        jl.Xavier().steps(2.0**31 - 1024, 1)
     with pytest.raises(ValueError, match=r"Argument `ts` must stay below 2³¹ steps, but t = 2 at width 1073741824"):
         jl.Xavier().steps(2.0, 2**30)
 

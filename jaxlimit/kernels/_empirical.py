@@ -41,7 +41,8 @@ def empirical_gram(
 
 def _features(network: Shallow, c: Array, w: Array, x: Array) -> tuple[Array, Array]:
     u = jnp.einsum("pd,...nd->...pn", x, w, precision=Precision.HIGHEST)
-    return network.activation(u), network.activation.derivative(u) * c[..., None, :]
+    # An activation may promote to float64 where x64 is on; the kernel keeps the precision of the parameters.
+    return network.activation(u).astype(u.dtype), network.activation.derivative(u).astype(u.dtype) * c[..., None, :]
 
 
 def _product(left: Array, right: Array) -> Array:

@@ -77,7 +77,8 @@ def _evaluated(
 
 def _require_range(name: str, x: Host) -> None:
     """Fourth powers of norms must neither underflow nor overflow: the error bounds are relative ones."""
-    norms = np.linalg.norm(x, axis=1)
+    with np.errstate(over="ignore"):  # infinite is too large all the same
+        norms = np.linalg.norm(x, axis=1)
     outside = (x != 0).any(axis=1) & ~((norms >= SMALLEST_NORM) & (norms <= LARGEST_NORM))
     require(
         not bool(outside.any()),

@@ -91,7 +91,7 @@ class LinearKernel(eqx.Module):
 
     def start(self, h0: ArrayLike, at: Host | None, h0_at: ArrayLike | None) -> Float[Host, "*batch all"]:
         """h_0 on the data and on the extra points, joined along the last axis."""
-        h0 = np.asarray(h0, dtype=np.float64)
+        h0 = real_array("h0", h0, None)
         points = self.problem.data.points
         require(
             h0.ndim >= 1 and h0.shape[-1] == points, "h0", f"have {points} points on its last axis", f"it is {h0.shape}"
@@ -99,7 +99,7 @@ class LinearKernel(eqx.Module):
         require((at is None) == (h0_at is None), "h0_at", "be given exactly when `at` is", "only one of them is")
         if at is None:
             return h0
-        extra = np.asarray(h0_at, dtype=np.float64)
+        extra = real_array("h0_at", h0_at, None)
         wanted = (*h0.shape[:-1], at.shape[0])
         require(extra.shape == wanted, "h0_at", f"have shape {wanted}", f"it is {extra.shape}")
         return np.concatenate([h0, extra], axis=-1)

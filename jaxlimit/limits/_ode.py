@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import float_dtype, instance, positive_integer, random_key, require, save_times
+from jaxlimit._arguments import (
+    float_dtype,
+    instance,
+    positive_integer,
+    positive_number,
+    random_key,
+    require,
+    save_times,
+)
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.limits._base import AbstractLimit, LinearKernel
@@ -54,8 +62,8 @@ class OdeLimit(AbstractLimit):
         self.kernel = LinearKernel(problem, rule)
         self.dtype = float_dtype(dtype)
         default = 1e-9 if self.dtype == np.float64 else 1e-5
-        self.tolerance = default if tolerance is None else float(tolerance)
-        require(0 < self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
+        self.tolerance = default if tolerance is None else positive_number("tolerance", tolerance)
+        require(self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
         chosen = diffrax.Tsit5() if solver is None else solver
         self.solver = instance("solver", chosen, diffrax.AbstractSolver, "be a diffrax solver")
         self.max_steps = positive_integer("max_steps", max_steps)

@@ -37,9 +37,10 @@ class Shallow(AbstractNetwork):
     train_output: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self) -> None:
-        """σ and the initial law are objects of their kinds (an instance, not the class)."""
+        """σ and the initial law are objects of their kinds (an instance, not the class); training is yes or no."""
         instance("activation", self.activation, AbstractActivation)
         instance("initial", self.initial, Initial)
+        instance("train_output", self.train_output, bool)
 
     def init(self, width: int, inputs: int, key: RandomKey) -> Neurons:
         """Independent draws from `initial`, float32; a wider network begins with a narrower one's neurons."""

@@ -1,5 +1,7 @@
 """Simulation: SGD of networks of finite width, thousands at once."""
 
+from jaxlimit.simulation._base import AbstractMethod as AbstractMethod
 from jaxlimit.simulation._draws import draws as draws
 from jaxlimit.simulation._simulate import simulate as simulate
+from jaxlimit.simulation._sstep import SStep as SStep
 from jaxlimit.simulation._stepwise import Stepwise as Stepwise

@@ -57,7 +57,7 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
         moving: Moving,
         fixed: Fixed,
         stops: Host,
-    ) -> tuple[Moving, Any, Any]:
+    ) -> tuple[Moving, Any, None, Any]:
         shared = (constants.x, constants.y, constants.output, constants.increment)
         x, y, output, increment = (np.asarray(a) for a in shared)
         c, w, lost = _aligned(moving.c.shape, dtype), _tiled(np.asarray(moving.w)), np.array(moving.diverged)
@@ -73,10 +73,11 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
                 turn = np.ascontiguousarray(indices[:real, step - block * BLOCK : stop - block * BLOCK])
                 loop(c, w, x, y, turn, output[()], increment[()], network.train_output, step, lost)
                 step = stop
-            moving = Moving(*jax.device_put((c.copy(), _rows(w, c.shape[1]), lost.copy()), device))
+            now = jax.device_put((c.copy(), _rows(w, c.shape[1]), lost.copy()), device)
+            moving = moving._replace(c=now[0], w=now[1], diverged=now[2])
             saved.append(_record(network, observe, constants, moving, fixed))
         values, seen = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
-        return moving, values, seen
+        return moving, values, None, seen
 
     return advance
 

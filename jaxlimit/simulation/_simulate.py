@@ -29,15 +29,14 @@ from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import AbstractScaling
+from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
+from jaxlimit.simulation._plan import pieces
 from jaxlimit.simulation._span import span
 from jaxlimit.simulation._state import Constants, begin
-from jaxlimit.simulation._stepwise import Stepwise, pieces
+from jaxlimit.simulation._stepwise import Stepwise
 
 STABILITY_NEURONS = 1024
-PIECE_SECONDS = 1.0
-STEP_SECONDS = 4e-10
-"""Rough seconds per neuron, coordinate and step on one core; only used to size pieces."""
 
 
 def simulate(
@@ -47,7 +46,7 @@ def simulate(
     *,
     replicas: int,
     key: RandomKey,
-    method: Stepwise | None = None,
+    method: AbstractMethod | None = None,
     at: ArrayLike | None = None,
     observe: Callable[[Neurons, Neurons], Any] | None = None,
     dtype: Any = jnp.float32,
@@ -81,14 +80,17 @@ def simulate(
     width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
     times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
     steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
-    method = instance("method", Stepwise() if method is None else method, Stepwise, "be Stepwise()")
+    method = instance("method", Stepwise() if method is None else method, AbstractMethod, "be a method like Stepwise()")
     require(observe is None or callable(observe), "observe", "be a function", f"it is a {type(observe).__name__}")
+    require(progress is None or callable(progress), "progress", "be a function", f"it is a {type(progress).__name__}")
     chosen = chosen_devices(devices)
     extra = np.zeros((0, problem.data.inputs)) if at is None else real_array("at", at, 2)
     inputs = problem.data.inputs
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     _require_representable(problem.data.x, problem.data.y, extra, kind)
-    name, advance = method.chain(network, problem.loss, kind, chosen)
+    if observe is not None:
+        _check_observable(observe, width, inputs, kind)
+    chain = method.chain(problem, width, kind, chosen)
     _check_stability(problem, width, key)
     _warn_without_limit(problem.scaling, network)
 
@@ -107,7 +109,7 @@ def simulate(
     }
     lanes = method.lane_width(width, chosen[0].platform)
     count = -(-replicas // lanes)
-    plan = pieces(steps, STEP_SECONDS * lanes * width * (reduced.x.shape[1] + 8), PIECE_SECONDS)
+    plan = pieces(steps, chain, lanes)
     report = _Reporter(progress, count * max(1.0, float(steps[-1])))
 
     def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
@@ -122,21 +124,20 @@ def simulate(
             for piece in plan:
                 check()
                 stops = piece.astype(np.int32)
-                moving, values, seen = advance(network, problem.loss, observe, constants, keys, moving, fixed, stops)
-                jax.block_until_ready(values)
+                moving, *found = chain.advance(network, problem.loss, observe, constants, keys, moving, fixed, stops)
+                jax.block_until_ready(found)
                 report.add(float(piece[-1] - piece[0]))
                 # Stops that only bound a piece are not save times; a save time ends exactly one piece.
                 if len(plan) == 1 or piece[-1] in steps:
-                    saved.append(jax.device_get((values, seen)))
-            values, seen = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved)
-            return values, seen, np.asarray(moving.diverged)
+                    saved.append(jax.device_get(tuple(found)))
+            return *jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved), np.asarray(moving.diverged)
 
         return lane
 
     parts = run_lanes(prepare, count, chosen)
-    values, seen, diverged = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
+    values, error, seen, diverged = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
     diverged = _first_lost(diverged, values, steps)
-    samples = Samples(times, values, seen, steps, diverged, name, width, lanes)
+    samples = Samples(times, values, seen, steps, diverged, chain.name, width, lanes, error)
     if samples.diverged:
         first = int(np.min(diverged[diverged >= 0]))
         warnings.warn(
@@ -169,6 +170,23 @@ def _require_representable(x: Host, y: Host, extra: Host, kind: np.dtype) -> Non
             f"be representable in {kind}",
             f"row {int(np.argmin(fits))} has largest entry {largest[int(np.argmin(fits))]:.3g}" if fits.size else "",
         )
+
+
+def _check_observable(observe: Callable[[Neurons, Neurons], Any], width: int, inputs: int, kind: np.dtype) -> None:
+    """Trace the observable once, without computing: every leaf it returns must be numbers."""
+    wrong: list[str] = []
+
+    def traced(now: Neurons, start: Neurons) -> None:
+        for leaf in jax.tree.leaves(observe(now, start)):
+            dtype = getattr(leaf, "dtype", np.dtype(type(leaf)) if isinstance(leaf, int | float | complex) else None)
+            if dtype is None:
+                wrong.append(f"a {type(leaf).__name__}")
+            elif not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+                wrong.append(f"an array of {dtype}")
+
+    c, w = jax.ShapeDtypeStruct((width,), kind), jax.ShapeDtypeStruct((width, inputs), kind)
+    jax.eval_shape(lambda *parts: traced(Neurons(*parts[:2]), Neurons(*parts[2:])), c, w, c, w)
+    require(not wrong, "observe", "return a pytree of arrays of numbers", f"it returned {', '.join(wrong)}")
 
 
 def _first_lost(diverged: Host, values: Host, steps: Host) -> Host:

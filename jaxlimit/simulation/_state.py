@@ -17,8 +17,21 @@ from jaxlimit.simulation._draws import index_block, parameters_key
 Observe = Callable[[Neurons, Neurons], Any]
 """The user's observable: (parameters, start) → a pytree of arrays, both in original coordinates."""
 
-Advance = Callable[..., tuple["Moving", Float[Array, "lanes saves points"], Any]]
-"""(network, loss, observe, constants, keys, moving, fixed, stops) → (moving, outputs, observed) of one lane."""
+Advance = Callable[..., tuple["Moving", Float[Array, "lanes saves points"], Float[Array, "lanes saves"] | None, Any]]
+"""(network, loss, observe, constants, keys, moving, fixed, stops) → (moving, outputs, error, observed) of one lane."""
+
+
+class Chain(NamedTuple):
+    """A method made ready for one problem, width, precision and set of devices.
+
+    `name` is what `Samples.method` will say. Calls may be cut after any multiple of `unit` steps without
+    changing a bit of the outputs. `seconds` is a rough cost per step and replica on one core, to size calls.
+    """
+
+    name: str
+    advance: Advance
+    unit: int
+    seconds: float
 
 
 class Constants(NamedTuple):
@@ -35,11 +48,16 @@ class Constants(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """What steps change in a lane: c [lanes, neurons], w [lanes, rank, neurons], first non-finite step [lanes]."""
+    """What steps change in a lane.
+
+    The weights, and for each replica the first non-finite step (−1: none) and the method's estimate of its
+    error so far (0 for the exact chain).
+    """
 
     c: Float[Array, "lanes neurons"]
     w: Float[Array, "lanes rank neurons"]
     diverged: Int[Array, " lanes"]
+    error: Float[Array, " lanes"]
 
 
 class Fixed(NamedTuple):
@@ -73,7 +91,7 @@ def begin(
 
     # Sequential over the lane: a batched draw of normals is several times slower on a CPU.
     c, w, frozen, start = jax.lax.map(one, keys)
-    return Moving(c, w, jnp.full(keys.shape, -1, jnp.int32)), Fixed(frozen, start, real)
+    return Moving(c, w, jnp.full(keys.shape, -1, jnp.int32), jnp.zeros(keys.shape, dtype)), Fixed(frozen, start, real)
 
 
 def recorded(
@@ -90,7 +108,9 @@ def _outputs(network: Shallow, constants: Constants, moving: Moving, fixed: Fixe
     if constants.at.shape[0]:
         extra = product(constants.at, moving.w)
         u = jnp.concatenate([u, extra if fixed.frozen is None else extra + fixed.frozen], axis=1)
-    return constants.output * jnp.einsum("lpn,ln->lp", network.activation(u), moving.c, precision=Precision.HIGHEST)
+    # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
+    features = network.activation(u).astype(u.dtype)
+    return constants.output * jnp.einsum("lpn,ln->lp", features, moving.c, precision=Precision.HIGHEST)
 
 
 def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fixed) -> Any:
@@ -117,3 +137,9 @@ def lane_indices(keys: Array, block: Array, bounds: Array) -> Int[Array, "lanes 
 def product(left: Array, right: Array) -> Array:
     """A matrix product at full precision, whatever the device would rather do."""
     return jnp.matmul(left, right, precision=Precision.HIGHEST)
+
+
+def lane_width(width: int, platform: str) -> int:
+    """Replicas per lane that suit a device: a lane's state stays in a CPU's cache, and fills an accelerator."""
+    neurons, most = (16384, 64) if platform == "cpu" else (2**24, 1024)
+    return max(1, min(most, neurons // width))

@@ -1,7 +1,6 @@
 """Stepwise: the SGD chain itself, one step after the other, exactly as defined."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import equinox as eqx
@@ -10,16 +9,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlimit._arguments import positive_integer, require
+from jaxlimit._arguments import instance, positive_integer, require
 from jaxlimit._typing import Host
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
+from jaxlimit.problem import Problem
 from jaxlimit.simulation import _native
+from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._draws import BLOCK
-from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, lane_indices, product, recorded
+from jaxlimit.simulation._state import (
+    Chain,
+    Constants,
+    Fixed,
+    Moving,
+    Observe,
+    lane_indices,
+    lane_width,
+    product,
+    recorded,
+)
 
 
-class Stepwise(eqx.Module):
+class Stepwise(AbstractMethod):
     """The exact chain. With e = −∂ℓ/∂g at one fresh sample (x, y) ~ π, and the OLD c on the right,
 
         c_i ← c_i + α N^{γ−2}·e σ(w_i·x),      w_i ← w_i + α N^{γ−2}·e c_i σ'(w_i·x) x .
@@ -52,20 +63,17 @@ class Stepwise(eqx.Module):
 
     def lane_width(self, width: int, platform: str) -> int:
         """Replicas per lane: by the width and the kind of device only, never by the number of replicas."""
-        if self.lanes is not None:
-            return self.lanes
-        neurons, most = (16384, 64) if platform == "cpu" else (2**24, 1024)
-        return max(1, min(most, neurons // width))
+        return lane_width(width, platform) if self.lanes is None else self.lanes
 
-    def chain(
-        self, network: Shallow, loss: AbstractLoss, dtype: np.dtype, devices: Sequence[jax.Device]
-    ) -> tuple[str, Advance]:
-        """What `Samples.method` will say, and the function that advances a lane."""
+    def chain(self, problem: Problem, width: int, dtype: np.dtype, devices: Sequence[jax.Device]) -> Chain:
+        """What advances a lane, and what `Samples.method` will say."""
+        network, loss = instance("problem.network", problem.network, Shallow, "be Shallow"), problem.loss
+        seconds = 4e-10 * width * (problem.data.inputs + 8)
         missing = _native.missing(network, loss, devices)
         require(not (self.native and missing), "native", "be False or None here", f"{missing}")
         if self.native or (self.native is None and not missing and dtype == np.float32):
-            return "Stepwise(native=True)", _native.chain(network, loss, dtype)
-        return "Stepwise(native=False)", advance
+            return Chain("Stepwise(native=True)", _native.chain(network, loss, dtype), 1, seconds / 3)
+        return Chain("Stepwise(native=False)", advance, 1, seconds)
 
 
 @eqx.filter_jit
@@ -78,7 +86,7 @@ def advance(
     moving: Moving,
     fixed: Fixed,
     stops: Int[Host, " saves_plus_one"],
-) -> tuple[Moving, Float[Array, "lanes saves points"], Any]:
+) -> tuple[Moving, Float[Array, "lanes saves points"], None, Any]:
     """Run from step stops[0] and record outputs (and observables) at each of stops[1:].
 
     Steps are data, not shape: one compilation serves all save times with the same count.
@@ -90,7 +98,7 @@ def advance(
 
     moving, saved = jax.lax.scan(save, moving, (jnp.asarray(stops[:-1]), jnp.asarray(stops[1:])))
     values, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), saved)
-    return moving, values, seen
+    return moving, values, None, seen
 
 
 def _run(
@@ -105,7 +113,7 @@ def _run(
         def body(k: Array, inner: Moving) -> Moving:
             c, w, residual = step(inner.c, inner.w, indices[:, k - b * BLOCK])
             lost = (inner.diverged < 0) & ~jnp.isfinite(residual)
-            return Moving(c, w, jnp.where(lost, k, inner.diverged))
+            return Moving(c, w, jnp.where(lost, k, inner.diverged), inner.error)
 
         return jax.lax.fori_loop(jnp.maximum(first, b * BLOCK), jnp.minimum(last, (b + 1) * BLOCK), body, carry)
 
@@ -125,17 +133,3 @@ def _step(
     move = constants.increment * residual
     moved = w + (move * x)[:, None] * (c * network.activation.derivative(u).astype(u.dtype))
     return (c + move * features if network.train_output else c), moved, residual
-
-
-def pieces(steps: np.ndarray, cost: float, budget: float) -> list[np.ndarray]:
-    """Cut the steps to save into calls: one where the whole lane is cheap, else bounded pieces.
-
-    `cost` is the expected seconds per step of a lane. A piece is [first, stop, …]; a long piece has
-    one stop. Bounded pieces make progress visible and interrupts quick.
-    """
-    edges = np.concatenate([[0], steps]).astype(np.int64)
-    if steps[-1] * cost <= budget:
-        return [edges]
-    most = max(1, int(budget / cost))
-    cuts = [np.append(np.arange(a, b, most), b) if b > a else np.array([a, b]) for a, b in pairwise(edges)]
-    return [np.array(ends) for cut in cuts for ends in pairwise(cut)]

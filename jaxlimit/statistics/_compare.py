@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
-from jaxlimit._arguments import random_key, require
+from jaxlimit._arguments import instance, random_key, require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.paths import GaussianPath, Samples
 from jaxlimit.statistics._base import AbstractStatistic, probability
@@ -87,6 +87,9 @@ def compare(
     level, power = probability("level", level), probability("power", power)
     require(level < 0.5, "level", "be smaller than 1/2", f"it is {level:g}")
     key = None if key is None else random_key(key)
+    instance("samples", samples, Samples)
+    instance("law", law, GaussianPath, "be a GaussianPath, like what `law(ts)` of a limit returns")
+    instance("statistic", statistic, AbstractStatistic, "be a statistic, for example KolmogorovSmirnov()")
     values = np.asarray(samples.values)
     _check(samples, values, law)
     replicas, times, points = values.shape
@@ -122,6 +125,7 @@ def compare(
 
 def _check(samples: Samples, values: Host, law: GaussianPath) -> None:
     """The two answers are complete and of the same times and points."""
+    require(values.ndim == 3, "samples", "hold values [replicas, times, points]", f"their shape is {values.shape}")
     replicas, times, points = values.shape
     require(replicas >= 2, "samples", "hold at least 2 replicas", f"it holds {replicas}")
     # Times that went through float32 still count as the same times.

@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 import scipy.special
 
-from jaxlimit._arguments import positive_integer, positive_number, real_array, require
+from jaxlimit._arguments import finite_number, instance, positive_integer, positive_number, real_array, require
 from jaxlimit._typing import ArrayLike
 from jaxlimit.claims import Verdict
 from jaxlimit.claims import number as text
@@ -48,7 +48,8 @@ def equivalence(comparison: Comparison, replicas: int = 4096) -> Equivalence:
         'VIOLATED'
     """
     needed = positive_integer("replicas", replicas)
-    c, margin = comparison, comparison.margin
+    c = instance("comparison", comparison, Comparison)
+    margin = c.margin
     worst, upper = float(np.max(c.distances)), float(np.max(c.upper))
     t, p = np.unravel_index(np.argmax(c.lower), c.lower.shape)
     if c.lower[t, p] > margin:
@@ -95,8 +96,8 @@ def rate_verdict(rate: Rate, predicted: float, margin: float = 0.1) -> Equivalen
         >>> rate_verdict(fit, predicted=-0.5).verdict.value, rate_verdict(fit, predicted=-1.0).verdict.value
         ('HOLDS', 'VIOLATED')
     """
-    margin = positive_number("margin", margin)
-    require(math.isfinite(predicted), "predicted", "be finite", f"it is {predicted!r}")
+    instance("rate", rate, Rate)
+    margin, predicted = positive_number("margin", margin), finite_number("predicted", predicted)
     worst = abs(rate.exponent - predicted)
     upper = max(abs(rate.low - predicted), abs(rate.high - predicted))
     band = f"{text(predicted)} ± {text(margin)}"

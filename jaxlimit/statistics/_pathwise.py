@@ -59,7 +59,7 @@ def pathwise(values: ArrayLike, reference: ArrayLike) -> PathError:
         (1.732051, 0.57735)
     """
     paths = real_array("values", values, 3)
-    other = real_array("reference", reference, np.ndim(reference) if np.ndim(reference) in (2, 3) else 3)
+    other = real_array("reference", reference, None)
     fits = other.shape in (paths.shape, paths.shape[1:])
     wanted = f"have shape {paths.shape} or {paths.shape[1:]} like `values`"
     require(fits, "reference", wanted, f"it is {other.shape}")

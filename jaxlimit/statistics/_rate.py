@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import equinox as eqx
 import numpy as np
 import scipy.special
 
-from jaxlimit._arguments import positive_number, require, widths_in_order
+from jaxlimit._arguments import items, positive_number, require, widths_in_order
 from jaxlimit._typing import Host
 from jaxlimit.statistics._base import probability
 
@@ -96,7 +96,12 @@ def rate(widths: Sequence[int], errors: Sequence[MeasuredError], level: float = 
     """
     ordered = widths_in_order(widths)
     level = probability("level", level)
-    measured = [error.at_width for error in errors]
+    kinds = "ErrorAtWidth, PathError or Comparison objects"
+    measured: list[ErrorAtWidth] = []
+    for error in items("errors", errors, kinds):
+        found: Any = getattr(error, "at_width", None)
+        require(isinstance(found, ErrorAtWidth), "errors", f"hold {kinds}", f"it holds {error!r}")
+        measured.append(found)
     require(
         len(measured) == len(ordered),
         "errors",

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlimit import activations, data, initial, kernels
-from jaxlimit._arguments import require
+from jaxlimit._arguments import instance, require
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.studies._xavier import TIMES, WIDTHS
@@ -41,6 +41,7 @@ def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] =
 
     Raises ``ValueError`` for keys that do not exist.
     """
+    require(isinstance(settings, Mapping), "config", "be a table", f"it is {settings!r}")
     unknown = sorted(set(settings) - set(defaults))
     require(not unknown, "config", f"have keys among {sorted(defaults)}", f"it also has {unknown}")
     return {**copy.deepcopy(dict(defaults)), **copy.deepcopy(dict(settings))}
@@ -49,7 +50,7 @@ def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] =
 def problem_from(settings: Mapping[str, Any]) -> Problem:
     """The problem that resolved settings describe."""
     table = dict(_table(settings, "data"))
-    bias = bool(table.pop("bias", False))
+    bias = instance("data.bias", table.pop("bias", False), bool)
     source = table.pop("source", None)
     known = isinstance(source, str) and not source.startswith("_")
     function = getattr(data, source, None) if known else None
@@ -68,10 +69,12 @@ def problem_from(settings: Mapping[str, Any]) -> Problem:
 
 def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `studies.xavier` beside the problem."""
-    rule, seed, dtype = settings["rule"], settings["seed"], settings["dtype"]
+    seed, dtype = settings["seed"], settings["dtype"]
     require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    given = settings["rule"] is not None
+    rule = named(kernels, _table(settings, "rule"), "rule", "name", kernels.AbstractRule) if given else None
     return {
         "key": jax.random.key(seed),
         "widths": settings["widths"],
@@ -79,7 +82,7 @@ def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
         "path_replicas": settings["path_replicas"],
         "law_width": settings["law_width"],
         "ts": settings["ts"],
-        "rule": None if rule is None else named(kernels, rule, "rule", "name", kernels.AbstractRule),
+        "rule": rule,
         "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
     }
 
@@ -105,7 +108,13 @@ def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _called(function: Any, arguments: Mapping[str, Any], where: str) -> Any:
-    unknown = sorted(set(arguments) - set(inspect.signature(function).parameters))
-    accepted = list(inspect.signature(function).parameters)
-    require(not unknown, where, f"have keys among {accepted}", f"it also has {unknown}")
-    return function(**arguments)
+    """The object made with these arguments; what it refuses is named by its place in the settings."""
+    parameters = inspect.signature(function).parameters
+    unknown = sorted(set(arguments) - set(parameters))
+    require(not unknown, where, f"have keys among {list(parameters)}", f"it also has {unknown}")
+    missing = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments]
+    require(not missing, where, f"have keys {missing}", f"it has {sorted(arguments)}")
+    try:
+        return function(**arguments)
+    except ValueError as error:
+        raise ValueError(str(error).replace("Argument `", f"Argument `{where}.", 1)) from error

@@ -18,7 +18,7 @@ from jaxlimit.limits import OdeLimit, SpectralLimit
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import Stepwise, simulate
+from jaxlimit.simulation import AbstractMethod, simulate
 from jaxlimit.studies._xavier_claims import Evidence, claims
 from jaxlimit.studies._xavier_panels import panels
 
@@ -38,7 +38,7 @@ def xavier(
     law_width: int | None = None,
     path_replicas: int = 128,
     rule: AbstractRule | None = None,
-    method: Stepwise | None = None,
+    method: AbstractMethod | None = None,
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,

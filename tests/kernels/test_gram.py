@@ -37,12 +37,12 @@ NORMS = (1e-3, 0.3, 1.0, 7.0, 100.0)
 ANGLES = (0.0, 1e-12, 1e-9, 1e-5, 0.3, np.pi / 2, 3.0, np.pi - 1e-6, np.pi - 1e-12, np.pi)
 
 
-def hard_pairs(inputs):
+def hard_pairs(inputs, norms=NORMS):
     """Left points along one direction, right points at the given angles from it; all in float64, then exact."""
     rng = np.random.default_rng(inputs)
     along, across = np.linalg.qr(rng.standard_normal((inputs, 2)))[0].T
-    left = np.array([norm * along for norm in NORMS])
-    right = np.array([norm * (np.cos(t) * along + np.sin(t) * across) for norm in NORMS for t in ANGLES])
+    left = np.array([norm * along for norm in norms])
+    right = np.array([norm * (np.cos(t) * along + np.sin(t) * across) for norm in norms for t in ANGLES])
     return left, right
 
 
@@ -79,6 +79,41 @@ def test_radii_hold_for_square_grams_with_other_laws(case):
             for j, q in enumerate(x):
                 exact, _ = precise_kernels(case, p, q, std=0.7, variance=jl.initial.Uniform().second_moment)
                 assert abs(mpmath.mpf(float(gram.value[i, j])) - exact) <= mpmath.mpf(float(gram.radius[i, j]))
+
+
+FARTHEST = (1.01e-50, 1e-20, 1e20, 0.99e50)
+
+
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_radii_and_certificates_hold_for_every_norm_that_is_accepted(case):
+    """Nothing underflows or overflows, no radius becomes zero or NaN, and nothing false is proved."""
+    rademacher = network(case, c=jl.initial.Rademacher())
+    for norm in FARTHEST:
+        (point,), others = hard_pairs(3, (norm,))
+        gram = jl.gram(rademacher, np.array([point]), others)
+        assert np.all(gram.radius > 0)
+        across = others[ANGLES.index(0.3)]
+        square = jl.gram(rademacher, np.array([point, across]))
+        found = jl.certify(square)
+        with mpmath.workdps(300):  # D of erf is a sum of terms between 1 and 1e200
+            for j, q in enumerate(others):
+                exact = precise_kernels(case, point, q, variance=1.0)[0]
+                assert abs(mpmath.mpf(float(gram.value[0, j])) - exact) <= mpmath.mpf(float(gram.radius[0, j])), norm
+            ends = ((point, point), (point, across), (across, across))
+            a, r, b = (precise_kernels(case, *pair, variance=1.0)[0] for pair in ends)
+            lowest = (a + b) / 2 - mpmath.sqrt(((a - b) / 2) ** 2 + r**2)
+            assert mpmath.mpf(found.lower) <= lowest <= mpmath.mpf(found.upper), norm
+        if case.homogeneous:  # the certificate of a homogeneous activation does not depend on the norm
+            assert found.status is jl.kernels.CertificateStatus.PROVED_PD
+        opposite = jl.certify(jl.gram(rademacher, np.array([point, -point])))
+        singular = jl.kernels.CertificateStatus.PROVED_NOT_PD
+        assert (opposite.status is singular) is case.odd
+
+
+@pytest.mark.parametrize("norm", [0.99e-50, 1e-200, 1.01e50, 1e200])
+def test_norms_beyond_the_accepted_ones_are_refused(norm):
+    with pytest.raises(ValueError, match="Argument `x2` must have points that are zero or of norm between 1e-50 and"):
+        jl.gram(network(ACTIVATIONS["erf"]), POINTS, [[0.0, norm, 0.0]])
 
 
 @pytest.mark.parametrize("case", each(CLOSED))
@@ -226,6 +261,31 @@ def test_quadrature_serves_a_users_activation():
     assert np.max(np.abs(found.value - decay * (np.sinh(r) + VARIANCE * np.cosh(r) * r))) < 1e-13
     with pytest.raises(ValueError, match="Argument `rule` must be given"):
         jl.gram(sine, POINTS)
+
+
+class FastSine(AbstractActivation):
+    """sin(25u), on the host: it repeats itself within one step of a coarse rule."""
+
+    def __call__(self, u):
+        return np.sin(25 * u)
+
+    def derivative(self, u):
+        return 25 * np.cos(25 * u)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 2.0, 4.0])
+def test_quadrature_of_a_fast_oscillation_is_right_within_its_own_error(scale):
+    """Rules with steps 1, 1/2, 1/4 of each other agree on a wrong value here (at scale 2 they are off by 1000)."""
+    angles = np.linspace(0.0, 0.2, 5)
+    x = scale * np.column_stack([np.cos(angles), np.sin(angles)])
+    fast = jl.networks.Shallow(FastSine(), jl.Initial(c=jl.initial.Rademacher()))
+    found = jl.gram(fast, x, rule=Quadrature())
+    y = 25 * x
+    less, more = (np.exp(-0.5 * np.sum((y[:, None] + s * y) ** 2, axis=2)) for s in (-1, 1))
+    exact = 0.5 * (less - more) + 0.5 * (less + more) * (y @ y.T)
+    # The angle between nearly equal points is only known to rounding, which the radius does not contain.
+    assert np.all(np.abs(found.value - exact) <= found.radius + 1e-14 * np.max(exact))
+    assert np.max(found.radius) < 1e-10
 
 
 @pytest.mark.parametrize("case", each(ACTIVATIONS))

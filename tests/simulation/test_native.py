@@ -11,7 +11,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.losses import AbstractLoss
-from jaxlimit.simulation import _native, _simulate
+from jaxlimit.simulation import _native, _plan
 from tests import systems
 from tests.cases import ACTIVATIONS, LOSSES, SCALINGS, each, most_slow
 from tests.oracle import assert_same, chain, largest_difference, replay
@@ -133,7 +133,7 @@ def test_two_devices_give_the_bits_of_one(seven):
 
 def test_small_pieces_give_the_bits_of_one_call(seven, monkeypatch):
     """Between pieces the update that waits for its next step is finished at once."""
-    monkeypatch.setattr(_simulate, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
     calls = []
     samples = run(problem_on(ACTIVATIONS["erf"]), 3, dtype=jnp.float32, progress=lambda done, total: calls.append(done))
     assert len(calls) > 100
@@ -209,7 +209,7 @@ class Quartic(AbstractLoss):
 def chosen(problem=None, dtype=np.float32, devices=None, **settings):
     problem = problem_on(ACTIVATIONS["erf"]) if problem is None else problem
     devices = jax.devices()[:1] if devices is None else devices
-    return jl.Stepwise(**settings).chain(problem.network, problem.loss, np.dtype(dtype), devices)[0]
+    return jl.Stepwise(**settings).chain(problem, 64, np.dtype(dtype), devices).name
 
 
 def test_float32_on_cpus_is_native_and_float64_is_not():

@@ -79,10 +79,20 @@ REJECTED = {
     "fewer weights than x": ("weights", lambda: jl.Data(X, Y, [1.0, 2.0])),
     "two targets at one input": ("y", lambda: jl.Data([X[0], X[1], X[0]], Y)),
     "zero weight": ("weights", lambda: jl.Data(X, Y, [1.0, 0.0, 1.0])),
+    "a weight beside which another vanishes": ("weights", lambda: jl.Data(X, Y, [1e300, 1.0, 1e-300])),
     "negative weight": ("weights", lambda: jl.Data(X, Y, [1.0, -1.0, 1.0])),
     "NaN weight": ("weights", lambda: jl.Data(X, Y, [1.0, np.nan, 1.0])),
     "no points on the sphere": ("points", lambda: jl.data.sphere(0, 3)),
     "half an input": ("inputs", lambda: jl.data.sphere(3, 1.5)),
+    "text for the seed of a set": ("seed", lambda: jl.data.sphere(3, 2, "a")),
+    "one class of digits": ("classes", lambda: jl.data.digits(classes=3)),
+    "text for a unit norm": ("unit_norm", lambda: jl.data.digits(unit_norm="no")),
+    # networks
+    "the class for the activation": ("activation", lambda: jl.networks.Shallow(jl.activations.Erf)),
+    "text for a frozen output layer": (
+        "train_output",
+        lambda: jl.networks.Shallow(jl.activations.Erf(), train_output="no"),
+    ),
     # problem
     "arrays for data": ("data", lambda: jl.Problem(np.array(X), ERF)),
     "activation for network": ("network", lambda: jl.Problem(DATA, jl.activations.Erf())),
@@ -102,6 +112,7 @@ REJECTED = {
     "negative width": ("width", lambda: simulate(width=-4)),
     "boolean width": ("width", lambda: simulate(width=True)),
     "fractional width": ("width", lambda: simulate(width=16.0)),
+    "an array for the width": ("width", lambda: simulate(width=jnp.array(16))),
     "tuple of widths": ("width", lambda: simulate(width=(16, 16))),
     "no replicas": ("replicas", lambda: simulate(replicas=0)),
     "boolean replicas": ("replicas", lambda: simulate(replicas=True)),
@@ -118,13 +129,33 @@ REJECTED = {
     "a name for the method": ("method", lambda: simulate(method="stepwise")),
     "the class for the method": ("method", lambda: simulate(method=jl.Stepwise)),
     "lanes 0": ("lanes", lambda: jl.Stepwise(lanes=0)),
+    "an array for the lanes": ("lanes", lambda: jl.Stepwise(lanes=jnp.array(3))),
     "extra points with other inputs": ("at", lambda: simulate(at=[[1.0, 2.0, 3.0]])),
     "one-dimensional extra points": ("at", lambda: simulate(at=[1.0, 2.0])),
     "NaN in extra points": ("at", lambda: simulate(at=[[1.0, np.nan]])),
     "a name to observe": ("observe", lambda: simulate(observe="w")),
+    "text observed": ("observe", lambda: simulate(observe=lambda now, start: "text")),
+    "text observed by XLA": (
+        "observe",
+        lambda: simulate(observe=lambda now, start: {"a": (now.c, "b")}, method=jl.Stepwise(native=False)),
+    ),
+    "a function observed": ("observe", lambda: simulate(observe=lambda now, start: jnp.sum)),
+    "an array of text observed": ("observe", lambda: simulate(observe=lambda now, start: np.array("text"))),
+    "a key observed": ("observe", lambda: simulate(observe=lambda now, start: KEY)),
+    "a number for the progress": ("progress", lambda: simulate(progress=3)),
+    "inputs beyond float32": ("problem.data.x", lambda: simulate(jl.Problem(jl.Data([[1e39, 0.0]], [1.0]), ERF))),
+    "inputs that vanish in float32": (
+        "problem.data.x",
+        lambda: simulate(jl.Problem(jl.Data([[1.0, 0.0], [1e-50, 1e-46]], [1.0, 0.5]), ERF)),
+    ),
+    "targets beyond float32": ("problem.data.y", lambda: simulate(jl.Problem(jl.Data(X, [1.0, 0.0, -1e39]), ERF))),
+    "extra points beyond float32": ("at", lambda: simulate(at=[[1.0, 1e39]])),
     "half precision": ("dtype", lambda: simulate(dtype=jnp.float16)),
     "integers": ("dtype", lambda: simulate(dtype=jnp.int32)),
+    "a name that is no precision": ("dtype", lambda: simulate(dtype="foo")),
+    "no precision": ("dtype", lambda: simulate(dtype=None)),
     "no devices": ("devices", lambda: simulate(devices=[])),
+    "a device for a sequence of them": ("devices", lambda: simulate(devices=jax.devices()[0])),
     "a name for a device": ("devices", lambda: simulate(devices=["cpu"])),
     "one device twice": ("devices", lambda: simulate(devices=[jax.devices()[0]] * 2)),
     "a step beyond stability": ("learning_rate", lambda: simulate(jl.Problem(DATA, ERF, learning_rate=100.0))),
@@ -169,6 +200,13 @@ REJECTED = {
     "extra points of a law": ("at", lambda: jl.SpectralLimit(PROBLEM).law([1.0], at=[[1.0]])),
     "a start of another size": ("h0", lambda: jl.SpectralLimit(PROBLEM).path([0.0, 0.0], [1.0])),
     "a start that is a number": ("h0", lambda: jl.OdeLimit(PROBLEM).path(0.0, [1.0])),
+    "NaN in a start": ("h0", lambda: jl.SpectralLimit(PROBLEM).path([np.nan, 0.0, 0.0], [1.0])),
+    "NaN in one start of several": ("h0", lambda: jl.OdeLimit(PROBLEM).path([[0.0, np.nan, 0.0], [0.0] * 3], [1.0])),
+    "text for a start": ("h0", lambda: jl.SpectralLimit(PROBLEM).path(["a", "b", "c"], [1.0])),
+    "an infinite start at extra points": (
+        "h0_at",
+        lambda: jl.OdeLimit(PROBLEM).path(np.zeros(3), [1.0], at=X[:1], h0_at=[np.inf]),
+    ),
     "extra points without their start": ("h0_at", lambda: jl.SpectralLimit(PROBLEM).path(np.zeros(3), [1.0], at=X)),
     "a start without its extra points": ("h0_at", lambda: jl.OdeLimit(PROBLEM).path(np.zeros(3), [1.0], h0_at=[0.0])),
     "a start for other extra points": (
@@ -176,15 +214,28 @@ REJECTED = {
         lambda: jl.SpectralLimit(PROBLEM).path(np.zeros((2, 3)), [1.0], at=X[:1], h0_at=np.zeros((3, 1))),
     ),
     "a solver without tolerance": ("tolerance", lambda: jl.OdeLimit(PROBLEM, tolerance=0.0)),
+    "text for a tolerance": ("tolerance", lambda: jl.OdeLimit(PROBLEM, tolerance="tight")),
+    "a solver without precision": ("dtype", lambda: jl.OdeLimit(PROBLEM, dtype=None)),
     "a solver without steps": ("max_steps", lambda: jl.OdeLimit(PROBLEM, max_steps=0)),
     "no sampled paths": ("replicas", lambda: jl.OdeLimit(PROBLEM).sample([1.0], 0, KEY)),
     "paths from a legacy key": ("key", lambda: jl.OdeLimit(PROBLEM).sample([1.0], 2, jax.random.PRNGKey(0))),
+    # laws at given times
+    "a law with NaN in its mean": (
+        "mean, covariance",
+        lambda: jl.paths.GaussianPath(np.zeros(1), np.array([[np.nan, 0.0]]), np.eye(2)[None]),
+    ),
+    "a law with an infinite covariance": (
+        "mean, covariance",
+        lambda: jl.paths.GaussianPath(np.zeros(1), np.zeros((1, 2)), np.full((1, 2, 2), np.inf)),
+    ),
+    "a law without times": ("mean", lambda: jl.paths.GaussianPath(np.zeros(1), np.zeros(2), np.eye(2)[None])),
     # certificates
     "a matrix that is not square": ("gram", lambda: jl.certify(np.ones((2, 3)))),
     "a matrix that is not symmetric": ("gram", lambda: jl.certify(np.array([[1.0, 0.5], [0.25, 1.0]]))),
 }
 
 
+@pytest.mark.filterwarnings("ignore:A JAX array is being set as static")  # Equinox's word for the array of lanes
 @pytest.mark.parametrize("what", REJECTED)
 def test_it_is_refused_by_name(what):
     name, attempt = REJECTED[what]

@@ -1,5 +1,10 @@
 """Stepwise is the chain: path by path equal to a NumPy loop on the same draws, and symmetric where the chain is."""
 
+import os
+import subprocess
+import sys
+import textwrap
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +14,7 @@ import jaxlimit as jl
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.initial import AbstractLaw
 from jaxlimit.losses import AbstractLoss
+from jaxlimit.simulation._span import span
 from tests import systems
 from tests.cases import ACTIVATIONS, LAWS, LOSSES, SCALINGS, each, most_slow
 from tests.oracle import assert_same, drawn, largest_difference, replay
@@ -186,6 +192,20 @@ def test_coordinates_that_vanish_on_the_data_never_move():
     assert_follows(outcome, problem, case, TOLERANCE)
 
 
+def test_a_huge_point_does_not_hide_the_directions_of_ordinary_ones():
+    """Inner products of data and extra points survive the reduction to the span, each to its own rounding."""
+    x = np.array([[0.8e20, 0.6e20, 0, 0, 0], [0.6, 0.8, 0, 0, 0], [0, 1e-20, 2e-20, 0, 0], np.zeros(5)])
+    at = np.array([[0.3, 0.1, -0.2, 0.9, -0.4], [-0.3, 0.2, 0.5, 0.0, 0.0]])
+    reduced = span(x, at)
+    assert reduced.basis.shape == (5, 3)
+    sizes = np.linalg.norm(x, axis=1)
+    for points, coordinates in ((x, reduced.x), (at, reduced.at)):
+        allowed = 1e-14 * np.outer(np.linalg.norm(points, axis=1), sizes)
+        assert np.all(np.abs(coordinates @ reduced.x.T - points @ x.T) <= allowed)
+    assert np.all(np.abs(reduced.remainder @ x.T) <= 1e-14 * sizes)
+    assert_same(reduced.at @ reduced.basis.T + reduced.remainder, at, 1e-15)
+
+
 class Transformed(AbstractLaw):
     """sign·z for z from another law, the neurons in another order and w multiplied by an orthogonal matrix."""
 
@@ -261,6 +281,40 @@ class TestSymmetries:
 
 
 # What is recorded, compiled and warned about.
+
+
+@pytest.mark.slow
+def test_an_activation_that_promotes_leaves_a_float32_run_in_float32():
+    """A fresh process with x64 and JAX's standard promotion: here strict promotion refuses such an activation."""
+    script = """
+        import jax, jax.numpy as jnp, numpy as np, jaxlimit as jl
+
+        class Promoting(jl.activations.AbstractActivation):
+            def __call__(self, u):
+                return np.float64(1.0) * jnp.tanh(u)
+
+            def derivative(self, u):
+                return np.float64(1.0) * (1.0 - jnp.tanh(u) ** 2)
+
+        data = jl.Data([[1.0, 0.0], [0.6, 0.8], [-0.5, 1.0]], [1.0, -1.0, 0.5])
+
+        def run(activation):
+            problem, both = jl.Problem(data, jl.networks.Shallow(activation)), lambda now, start: now
+            settings = {"method": jl.Stepwise(native=False), "observe": both, "key": jax.random.key(0)}
+            return jl.simulate(problem, 32, [0.0, 1.0, 3.0], replicas=2, **settings)
+
+        assert Promoting()(jnp.ones(1, jnp.float32)).dtype == np.float64
+        wide, plain = run(Promoting()), run(jl.activations.Tanh())
+        assert wide.values.dtype == wide.observed.c.dtype == wide.observed.w.dtype == np.float32
+        for first, second in ((wide.values, plain.values), (wide.observed.w, plain.observed.w)):
+            assert np.max(np.abs(first - second)) < 2e-5
+    """
+    bare = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
+    outcome = subprocess.run(
+        command, env={**bare, "JAX_ENABLE_X64": "1"}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
 
 
 class Counting(AbstractActivation):

@@ -5,11 +5,13 @@ Repetitions are save times: one comparison of [replicas, repetitions, points] re
 
 import time
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 import scipy.special
 
+import jaxlimit as jl
 from jaxlimit.paths import GaussianPath, Samples
 from jaxlimit.statistics import AbstractStatistic, KolmogorovSmirnov, MeanShift, VarianceRatio, compare
 from tests import laws
@@ -216,6 +218,21 @@ def test_answers_that_do_not_fit_together_are_refused():
         compare(samples, law_of(3), MeanShift(), level=0.5)
     with pytest.raises(ValueError, match="Argument `power`"):
         compare(samples, law_of(3), MeanShift(), power=1.0)
+
+
+def test_what_is_not_samples_a_law_and_a_statistic_is_refused():
+    samples, law = samples_of(gaussian(11, 50, 3)), law_of(3)
+    limit = jl.SpectralLimit(jl.Problem(jl.data.sphere(3, 2), jl.networks.Shallow(jl.activations.Erf())))
+    with pytest.raises(
+        ValueError, match=r"Argument `statistic` must be a statistic, .*, but it is the class Kolmogorov"
+    ):
+        compare(samples, law, KolmogorovSmirnov)
+    with pytest.raises(ValueError, match=r"Argument `law` must be a GaussianPath, .*, but it is a SpectralLimit"):
+        compare(samples, limit, MeanShift())
+    with pytest.raises(ValueError, match="Argument `samples` must be a Samples, but it is a ndarray"):
+        compare(samples.values, law, MeanShift())
+    with pytest.raises(ValueError, match=r"Argument `samples` must hold values \[replicas, times, points\]"):
+        compare(eqx.tree_at(lambda s: s.values, samples, samples.values[0]), law, MeanShift())
 
 
 @pytest.mark.parametrize("statistic", STATISTICS, ids=named)

@@ -175,7 +175,19 @@ def test_curve_at_the_margin_rarely_holds():
     laws.assert_rate_at_most(outcomes.count(Verdict.VIOLATED), repetitions, 0.01, detectable=0.04)
 
 
+def test_what_is_not_a_comparison_or_a_rate_is_refused():
+    samples = samples_of(draw(np.random.default_rng(9), 4))
+    with pytest.raises(ValueError, match="Argument `comparison` must be a Comparison, but it is a Samples"):
+        equivalence(samples)
+    with pytest.raises(ValueError, match="Argument `rate` must be a Rate, but it is a Comparison"):
+        rate_verdict(compare(samples, LAW, MeanShift()), -0.5)
+    with pytest.raises(ValueError, match="Argument `predicted` must be a finite number, but it is 'half'"):
+        rate_verdict(Rate(-0.5, -0.6, -0.4, (), "", 0.95, 1.0), "half")
+
+
 def test_curve_refusals():
+    with pytest.raises(ValueError, match="Argument `predicted` must hold real numbers"):
+        curve_equivalence([1.0], [0.1], LAW, 0.1)
     with pytest.raises(ValueError, match="Argument `mean` must have the shape"):
         curve_equivalence([1.0, 2.0], [0.1], [1.0], 0.1)
     with pytest.raises(ValueError, match="Argument `standard_error` must not be negative"):

@@ -59,7 +59,9 @@ def test_refusals():
     values = np.zeros((3, 2, 2))
     with pytest.raises(ValueError, match="Argument `reference` must have shape"):
         pathwise(values, np.zeros((3, 2, 1)))
-    with pytest.raises(ValueError, match="Argument `reference` must have 3 dimension"):
+    with pytest.raises(ValueError, match="Argument `reference` must be an array, but its rows have different lengths"):
+        pathwise(values, [[0.0, 0.0], [0.0]])
+    with pytest.raises(ValueError, match="Argument `reference` must have shape"):
         pathwise(values, np.zeros(2))
     with pytest.raises(ValueError, match="Argument `values` must be finite"):
         pathwise(np.where(np.arange(2) == 1, np.nan, values), values)

@@ -113,6 +113,13 @@ def test_comparisons_and_path_errors_are_taken_as_they_are():
 def test_refusals():
     with pytest.raises(ValueError, match="Argument `errors` must hold one entry per width"):
         rate(WIDTHS, power_law()[:3])
+    for errors in ([0.1] * 5, np.full(5, 0.1), [ErrorAtWidth] * 5):
+        with pytest.raises(
+            ValueError, match="Argument `errors` must hold ErrorAtWidth, PathError or Comparison objects"
+        ):
+            rate(WIDTHS, errors)
+    with pytest.raises(ValueError, match="Argument `errors` must be a sequence of ErrorAtWidth"):
+        rate(WIDTHS, ErrorAtWidth(1.0, 0.1))
     with pytest.raises(ValueError, match="Argument `widths` must be strictly increasing"):
         rate(WIDTHS[::-1], power_law())
     with pytest.raises(ValueError, match="Argument `level`"):

@@ -171,5 +171,44 @@ def test_settings_become_objects_and_unknown_names_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             jl.studies.problem_from(jl.studies.resolved_settings(broken))
-    with pytest.raises(ValueError, match="config"):
-        jl.studies.resolved_settings({"width": 3})
+    for broken in ({"width": 3}, [1], None):
+        with pytest.raises(ValueError, match="config"):
+            jl.studies.resolved_settings(broken)
+
+
+SPHERE = {"source": "sphere", "points": 3, "inputs": 2}
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        ({"activation": 3}, "activation"),
+        ({"activation": {"name": 3}}, "activation.name"),
+        ({"c": "x"}, "c"),
+        ({"c": {"law": "Uniform", "low": "-1"}}, "c.low"),
+        ({"w": {"law": "Normal", "std": [1.0]}}, "w.std"),
+        ({"data": 3}, "data"),
+        ({"data": {"source": "sphere"}}, "data"),
+        ({"data": {**SPHERE, "points": "3"}}, "data.points"),
+        ({"data": {**SPHERE, "seed": "a"}}, "data.seed"),
+        ({"data": {**SPHERE, "bias": "no"}}, "data.bias"),
+        ({"data": {"source": "digits", "classes": 3}}, "data.classes"),
+        ({"rule": 3}, "rule"),
+        ({"rule": "Quadrature"}, "rule"),
+        ({"rule": {"name": "Quadrature", "tolerance": "tight"}}, "rule.tolerance"),
+        ({"learning_rate": "1"}, "learning_rate"),
+        ({"seed": "a"}, "seed"),
+        ({"dtype": ["float32"]}, "dtype"),
+        ({"widths": 64}, "widths"),
+        ({"widths": ["64"]}, "widths"),
+        ({"replicas": "64"}, "replicas"),
+        ({"path_replicas": 2.5}, "path_replicas"),
+        ({"law_width": "64"}, "law_width"),
+        ({"ts": "0"}, "ts"),
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_wrong_kind_is_named_by_its_place(broken: dict, where: str) -> None:
+    settings = jl.studies.resolved_settings({"data": SPHERE, **broken})
+    with pytest.raises(ValueError, match=rf"^Argument `{where}` must .+, but .+\.$"):
+        jl.studies.xavier(jl.studies.problem_from(settings), **jl.studies.xavier_arguments(settings))
