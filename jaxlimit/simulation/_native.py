@@ -6,10 +6,9 @@ of neurons keep what passes between the two in the first-level cache.
 """
 
 import importlib.util
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,16 +18,9 @@ from jaxlimit._typing import Host
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.simulation._draws import BLOCK
+from jaxlimit.simulation._native_few import loop_of_few_points
 from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, lane_indices, recorded
-
-TILE = 256
-"""Neurons per tile: a constant of the compiled loop, which then knows that rows of w do not overlap."""
-
-REORDER = {"reassoc", "contract", "nsz", "arcp"}
-"""What the compiler may do: sums in any order, fused multiply-add. It may not assume NaN and infinity away."""
-
-LINE = 64
-"""Bytes of a cache line."""
+from jaxlimit.simulation._tiles import REORDER, TILE, aligned, rows_of, tiled
 
 _record = eqx.filter_jit(recorded)
 
@@ -44,9 +36,23 @@ def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device])
     return f"{left[0]} has no `scalar` form" if left else None
 
 
+class Ready(NamedTuple):
+    """A lane between two calls: `Moving`, and the copy the loop works on, in tiles.
+
+    `rows` is w, or the pre-activations of all points, of which `moved` then holds what w gained along each.
+    """
+
+    c: Host
+    w: Any
+    diverged: Host
+    error: Any
+    rows: Host
+    moved: Host
+
+
 def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
     """What advances a lane, for this activation, loss and precision; the same contract as XLA's `advance`."""
-    loop = _loop(network.activation.scalar(dtype), loss.scalar(), np.dtype(dtype))
+    forms = network.activation.scalar(dtype), loss.scalar(), np.dtype(dtype)
 
     def advance(
         network: Shallow,
@@ -54,58 +60,50 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
         observe: Observe | None,
         constants: Constants,
         keys: jax.Array,
-        moving: Moving,
+        moving: Moving | Ready,
         fixed: Fixed,
         stops: Host,
-    ) -> tuple[Moving, Any, None, Any]:
-        shared = (constants.x, constants.y, constants.output, constants.increment)
-        x, y, output, increment = (np.asarray(a) for a in shared)
-        c, w, lost = _aligned(moving.c.shape, dtype), _tiled(np.asarray(moving.w)), np.array(moving.diverged)
-        c[:] = moving.c
-        (device,), real, block = constants.x.devices(), int(fixed.real), -1
-        saved = []
-        for step, last in zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True):
+    ) -> tuple[Ready, Any, None, Any]:
+        x, y, output, increment = (
+            np.asarray(a) for a in (constants.x, constants.y, constants.output, constants.increment)
+        )
+        few = 2 * x.shape[0] <= 3 * x.shape[1]
+        now = moving if isinstance(moving, Ready) else _ready(moving, x, few)
+        (device,), real, block, saved = constants.x.devices(), int(fixed.real), -1, []
+        for first, last in zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True):
+            step = first
             while step < last:
                 if block != step // BLOCK:
                     block = step // BLOCK
                     indices = np.asarray(lane_indices(keys, block, constants.bounds))
                 stop = min(last, (block + 1) * BLOCK)
-                turn = np.ascontiguousarray(indices[:real, step - block * BLOCK : stop - block * BLOCK])
-                loop(c, w, x, y, turn, output[()], increment[()], network.train_output, step, lost)
+                turns = np.ascontiguousarray(indices[:real, step - block * BLOCK : stop - block * BLOCK])
+                rest = output[()], increment[()], network.train_output, step
+                if few:
+                    lead = (step - first) % 2 == 1
+                    loop = loop_of_few_points(*forms)
+                    loop(now.c, now.rows, now.moved, x @ x.T, y, turns, *rest, lead, now.diverged)
+                else:
+                    _loop(*forms)(now.c, now.rows, x, y, turns, *rest, now.diverged)
                 step = stop
-            now = jax.device_put((c.copy(), _rows(w, c.shape[1]), lost.copy()), device)
-            moving = moving._replace(c=now[0], w=now[1], diverged=now[2])
-            saved.append(_record(network, observe, constants, moving, fixed))
+            width = now.c.shape[1]
+            w = now.w + x.T @ rows_of(now.moved, width) if few else rows_of(now.rows, width)
+            c, w, diverged = jax.device_put((now.c.copy(), w, now.diverged.copy()), device)
+            saved.append(_record(network, observe, constants, Moving(c, w, diverged, now.error), fixed))
         values, seen = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
-        return moving, values, None, seen
+        return now, values, None, seen
 
     return advance
 
 
-def _tiled(w: Host) -> Host:
-    """[lanes, rank, neurons] → [lanes, tiles, rank · TILE]: what a tile needs lies together; zeros fill the last."""
-    lanes, rank, width = w.shape
-    tiles = -(-width // TILE)
-    result = _aligned((lanes, tiles, rank, TILE), w.dtype)
-    result[:, -1] = 0
-    for t in range(tiles):
-        part = w[:, :, t * TILE : (t + 1) * TILE]
-        result[:, t, :, : part.shape[2]] = part
-    return result.reshape(lanes, tiles, rank * TILE)
-
-
-def _rows(tiles: Host, width: int) -> Host:
-    """The way back."""
-    lanes, count, size = tiles.shape
-    rows = tiles.reshape(lanes, count, size // TILE, TILE).swapaxes(1, 2).reshape(lanes, size // TILE, count * TILE)
-    return np.ascontiguousarray(rows[:, :, :width])
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> Host:
-    """An array that begins on a cache line: vectors that straddle two lines cost a fifth of the speed."""
-    raw = np.empty(math.prod(shape) * dtype.itemsize + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
-    return raw[first : first + raw.size - LINE].view(dtype).reshape(shape)
+def _ready(moving: Moving, x: Host, few: bool) -> Ready:
+    """Copy a lane's start into tiles."""
+    c, w = aligned(moving.c.shape, x.dtype), np.asarray(moving.w)
+    c[:] = moving.c
+    rows = tiled(x @ w if few else w)
+    moved = aligned(rows.shape if few else (0,), x.dtype)
+    moved[:] = 0
+    return Ready(c, w, np.array(moving.diverged), moving.error, rows, moved)
 
 
 @lru_cache(maxsize=32)

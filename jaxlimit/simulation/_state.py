@@ -17,8 +17,11 @@ from jaxlimit.simulation._draws import index_block, parameters_key
 Observe = Callable[[Neurons, Neurons], Any]
 """The user's observable: (parameters, start) → a pytree of arrays, both in original coordinates."""
 
-Advance = Callable[..., tuple["Moving", Float[Array, "lanes saves points"], Float[Array, "lanes saves"] | None, Any]]
-"""(network, loss, observe, constants, keys, moving, fixed, stops) → (moving, outputs, error, observed) of one lane."""
+Advance = Callable[..., tuple[Any, Float[Array, "lanes saves points"], Float[Array, "lanes saves"] | None, Any]]
+"""(network, loss, observe, constants, keys, moving, fixed, stops) → (moving, outputs, error, observed) of one lane.
+
+`moving` begins as `Moving`; what a method returns in its place, with a field `diverged`, it gets back in the next call.
+"""
 
 
 class Chain(NamedTuple):

@@ -72,7 +72,7 @@ class Stepwise(AbstractMethod):
         missing = _native.missing(network, loss, devices)
         require(not (self.native and missing), "native", "be False or None here", f"{missing}")
         if self.native or (self.native is None and not missing and dtype == np.float32):
-            return Chain("Stepwise(native=True)", _native.chain(network, loss, dtype), 1, seconds / 3)
+            return Chain("Stepwise(native=True)", _native.chain(network, loss, dtype), 2, seconds / 3)
         return Chain("Stepwise(native=False)", advance, 1, seconds)
 
 

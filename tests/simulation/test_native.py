@@ -12,6 +12,7 @@ import jaxlimit as jl
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.simulation import _native, _plan
+from jaxlimit.simulation._tiles import TILE, rows_of, tiled
 from tests import systems
 from tests.cases import ACTIVATIONS, LOSSES, SCALINGS, each, most_slow
 from tests.oracle import assert_same, chain, largest_difference, replay
@@ -53,28 +54,36 @@ def test_paths_are_those_of_the_oracle(case, scaling):
     assert_follows(run(problem, at=systems.THIN_AT), problem, case, at=systems.THIN_AT)
 
 
-def looped(problem, case, width, steps):
-    """The compiled loop alone, on a lane of two, beside the oracle: c and w of either at the end."""
-    rng = np.random.default_rng(width + problem.data.inputs)
+def looped(problem, case, width, steps, few, lead=False):
+    """A compiled loop alone, on a lane of two, beside the oracle: c and w of either at the end."""
+    rng, x = np.random.default_rng(width + problem.data.inputs), problem.data.x
     c, w = rng.uniform(-1, 1, (2, width)), rng.standard_normal((2, width, problem.data.inputs))
-    indices = rng.integers(0, problem.data.points, (2, steps))
+    indices = rng.integers(0, problem.data.points, (2, steps)).astype(np.int32)
     paths = [chain(problem, case, *draw, [steps]) for draw in zip(c, w, indices, strict=True)]
     kind = np.dtype(np.float64)
-    loop = _native._loop(case.activation.scalar(kind), problem.loss.scalar(), kind)
-    tiles = _native._tiled(np.ascontiguousarray(w.swapaxes(1, 2)))
+    forms = case.activation.scalar(kind), problem.loss.scalar(), kind
     output = problem.scaling.output(width)
     increment = problem.learning_rate * problem.scaling.learning_rate(width) * output
-    lost = np.full(2, -1, np.int32)
-    loop(c, tiles, problem.data.x, problem.data.y, indices.astype(np.int32), output, increment, True, 0, lost)
+    rest, lost, start = (indices, output, increment, True, 0), np.full(2, -1, np.int32), w.swapaxes(1, 2)
+    if few:
+        rows = tiled(x @ start)
+        moved = np.zeros_like(rows)
+        _native.loop_of_few_points(*forms)(c, rows, moved, x @ x.T, problem.data.y, *rest, lead, lost)
+        end = start + x.T @ rows_of(moved, width)
+        assert_same(rows_of(rows, width), x @ end, TOLERANCE)
+    else:
+        rows = tiled(start)
+        _native._loop(*forms)(c, rows, x, problem.data.y, *rest, lost)
+        end = rows_of(rows, width)
     assert lost.tolist() == [-1, -1]
-    rows = _native._rows(tiles, width).swapaxes(1, 2)
-    return (c, rows), (np.stack([path.c[-1] for path in paths]), np.stack([path.w[-1] for path in paths]))
+    return (c, end.swapaxes(1, 2)), (np.stack([path.c[-1] for path in paths]), np.stack([path.w[-1] for path in paths]))
 
 
-@pytest.mark.parametrize("width", [1, _native.TILE - 1, _native.TILE, _native.TILE + 1, 2 * _native.TILE + 44])
-def test_widths_around_the_edges_of_tiles(width):
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("width", [1, TILE - 1, TILE, TILE + 1, 2 * TILE + 44])
+def test_widths_around_the_edges_of_tiles(width, few):
     case = ACTIVATIONS["tanh"]
-    for ours, theirs in zip(*looped(problem_on(case, alpha=0.5), case, width, 37), strict=True):
+    for ours, theirs in zip(*looped(problem_on(case, alpha=0.5), case, width, 37, few), strict=True):
         assert_same(ours, theirs, TOLERANCE)
 
 
@@ -83,7 +92,26 @@ def test_ranks_around_multiples_of_five(rank):
     """Coordinates are taken five at a time, and the rest one by one."""
     x = np.random.default_rng(rank).standard_normal((rank + 2, rank)) / np.sqrt(rank)
     case = ACTIVATIONS["erf"]
-    for ours, theirs in zip(*looped(problem_on(case, x, np.sin(np.arange(rank + 2))), case, 20, 51), strict=True):
+    for ours, theirs in zip(
+        *looped(problem_on(case, x, np.sin(np.arange(rank + 2))), case, 20, 51, False), strict=True
+    ):
+        assert_same(ours, theirs, TOLERANCE)
+
+
+@pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 8, 11])
+def test_numbers_of_points_around_multiples_of_four(points):
+    """Rows are taken four at a time, and the rest one by one; here more points than inputs are no obstacle."""
+    x = np.random.default_rng(points).standard_normal((points, 3)) / np.sqrt(3)
+    case = ACTIVATIONS["erf"]
+    for ours, theirs in zip(*looped(problem_on(case, x, np.sin(np.arange(points))), case, 20, 51, True), strict=True):
+        assert_same(ours, theirs, TOLERANCE)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("lead", [False, True])
+def test_pairs_of_steps_and_what_is_left_over(steps, lead):
+    case = ACTIVATIONS["tanh"]
+    for ours, theirs in zip(*looped(problem_on(case), case, 20, steps, True, lead), strict=True):
         assert_same(ours, theirs, TOLERANCE)
 
 
@@ -96,9 +124,10 @@ def test_frozen_output_weights():
     assert np.array_equal(c, np.broadcast_to(c[:, :1], c.shape))
 
 
-def test_more_steps_than_one_block_of_indices():
+@pytest.mark.parametrize("points", [3, 5])
+def test_more_steps_than_one_block_of_indices(points):
     case = ACTIVATIONS["erf"]
-    problem = problem_on(case)
+    problem = problem_on(case, systems.FULL_X[:points], systems.FULL_Y[:points])
     samples = run(problem, ts=(42.0, 43.0, 90.0, 100.0))
     assert samples.steps.tolist() == [1008, 1032, 2160, 2400]
     assert_follows(samples, problem, case, 10 * TOLERANCE)
@@ -115,29 +144,36 @@ def test_float32_follows_the_same_path(case):
 # Bits.
 
 
-@pytest.fixture(scope="module")
-def seven():
-    return run(problem_on(ACTIVATIONS["erf"]), replicas=7, dtype=jnp.float32)
+FEW = problem_on(ACTIVATIONS["erf"], systems.THIN_X, systems.THIN_Y)
+MANY = problem_on(ACTIVATIONS["erf"])
+ODD = (0.0, 0.04, 0.3, 45.0)  # no step, one, seven, and 1080: past the end of a block of indices
+
+
+@pytest.fixture(scope="module", params=[FEW, MANY], ids=["few points", "more points"])
+def seven(request):
+    return request.param, run(request.param, replicas=7, dtype=jnp.float32, ts=ODD)
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_fewer_replicas_are_the_first_of_more(seven, replicas):
     """The padding of the last lane is not computed here; it must not show."""
-    samples = run(problem_on(ACTIVATIONS["erf"]), replicas=replicas, dtype=jnp.float32)
-    assert same_bits(samples, seven, replicas)
+    problem, samples = seven
+    assert same_bits(run(problem, replicas, dtype=jnp.float32, ts=ODD), samples, replicas)
 
 
 def test_two_devices_give_the_bits_of_one(seven):
-    assert same_bits(run(problem_on(ACTIVATIONS["erf"]), 7, dtype=jnp.float32, devices=jax.devices()[:2]), seven, 7)
+    problem, samples = seven
+    assert same_bits(run(problem, 7, dtype=jnp.float32, ts=ODD, devices=jax.devices()[:2]), samples, 7)
 
 
 def test_small_pieces_give_the_bits_of_one_call(seven, monkeypatch):
-    """Between pieces the update that waits for its next step is finished at once."""
+    """Between pieces the update that waits for its next step is finished at once, and no pair of steps is cut."""
+    problem, samples = seven
     monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
     calls = []
-    samples = run(problem_on(ACTIVATIONS["erf"]), 3, dtype=jnp.float32, progress=lambda done, total: calls.append(done))
-    assert len(calls) > 100
-    assert same_bits(samples, seven, 3)
+    cut = run(problem, 3, dtype=jnp.float32, ts=ODD, progress=lambda done, total: calls.append(done))
+    assert len(calls) > 1000
+    assert same_bits(cut, samples, 3)
 
 
 @pytest.mark.parametrize("case", most_slow(each(ACTIVATIONS)))
@@ -170,10 +206,11 @@ def test_a_learning_rate_of_zero_freezes_the_outputs_bitwise():
     assert np.array_equal(samples.values, np.broadcast_to(samples.values[:, :1], samples.values.shape))
 
 
-def test_a_replica_that_diverges_leaves_the_others_alone():
+@pytest.mark.parametrize("points", [3, 5])
+def test_a_replica_that_diverges_leaves_the_others_alone(points):
     """In one lane, one after the other: NaN left in the loop's memory would spoil the next."""
     initial = jl.Initial(c=jl.initial.Normal(0.0, 2.0), w=jl.initial.Normal())
-    problem = problem_on(ACTIVATIONS["relu"], initial=initial)
+    problem = problem_on(ACTIVATIONS["relu"], systems.FULL_X[:points], systems.FULL_Y[:points], initial=initial)
     ts = np.arange(41) / 2
     outcomes = []
     for method in (jl.Stepwise(lanes=32, native=True), jl.Stepwise(lanes=32, native=False)):

@@ -1,0 +1,42 @@
+"""Tiles of neurons, the layout of the native loops: what a tile needs lies together, on cache lines."""
+
+import math
+
+import numpy as np
+
+from jaxlimit._typing import Host
+
+TILE = 256
+"""Neurons per tile: a constant of the compiled loop, which then knows that rows of w do not overlap."""
+
+REORDER = {"reassoc", "contract", "nsz", "arcp"}
+"""What the compiler may do: sums in any order, fused multiply-add. It may not assume NaN and infinity away."""
+
+LINE = 64
+"""Bytes of a cache line."""
+
+
+def tiled(w: Host) -> Host:
+    """[lanes, rank, neurons] → [lanes, tiles, rank · TILE]: what a tile needs lies together; zeros fill the last."""
+    lanes, rank, width = w.shape
+    tiles = -(-width // TILE)
+    result = aligned((lanes, tiles, rank, TILE), w.dtype)
+    result[:, -1] = 0
+    for t in range(tiles):
+        part = w[:, :, t * TILE : (t + 1) * TILE]
+        result[:, t, :, : part.shape[2]] = part
+    return result.reshape(lanes, tiles, rank * TILE)
+
+
+def rows_of(tiles: Host, width: int) -> Host:
+    """The way back."""
+    lanes, count, size = tiles.shape
+    rows = tiles.reshape(lanes, count, size // TILE, TILE).swapaxes(1, 2).reshape(lanes, size // TILE, count * TILE)
+    return np.ascontiguousarray(rows[:, :, :width])
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> Host:
+    """An array that begins on a cache line: vectors that straddle two lines cost a fifth of the speed."""
+    raw = np.empty(math.prod(shape) * dtype.itemsize + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + raw.size - LINE].view(dtype).reshape(shape)
