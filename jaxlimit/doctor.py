@@ -47,7 +47,7 @@ def diagnose() -> list[Finding]:
 def _loop() -> str:
     problem = Problem(sphere(points=4, inputs=3), Shallow(Erf()))
     by = Stepwise().chain(problem, 64, np.dtype(np.float32), jax.local_devices()).name
-    advice = "" if "True" in by else "; on CPUs the extra `numba` makes it faster"
+    advice = "" if "True" in by else "; on CPUs the extra `numba` doubles its speed"
     return f"{by} in float32{advice}"
 
 

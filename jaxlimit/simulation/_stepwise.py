@@ -39,7 +39,7 @@ class Stepwise(AbstractMethod):
     enough on a CPU that a lane's state stays in cache, large on an accelerator. Bits depend on it.
 
     `native` says who compiles the loop. False: XLA, on every device. True: numba (the extra `numba`), for
-    CPUs only; it needs one pass over w per step where XLA needs two, and is several times faster. None:
+    CPUs only; it needs one pass over w per step where XLA needs two, and is about twice as fast. None:
     numba where it is installed, every device is a CPU, the run is float32 and activation and loss offer
     their `scalar` form; else XLA. `Samples.method` says which it was; the two agree to rounding.
 
