@@ -124,6 +124,7 @@ def test_frozen_output_weights():
     assert np.array_equal(c, np.broadcast_to(c[:, :1], c.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [3, 5])
 def test_more_steps_than_one_block_of_indices(points):
     case = ACTIVATIONS["erf"]
@@ -161,11 +162,13 @@ def test_fewer_replicas_are_the_first_of_more(seven, replicas):
     assert same_bits(run(problem, replicas, dtype=jnp.float32, ts=ODD), samples, replicas)
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_bits_of_one(seven):
     problem, samples = seven
     assert same_bits(run(problem, 7, dtype=jnp.float32, ts=ODD, devices=jax.devices()[:2]), samples, 7)
 
 
+@pytest.mark.slow
 def test_small_pieces_give_the_bits_of_one_call(seven, monkeypatch):
     """Between pieces the update that waits for its next step is finished at once, and no pair of steps is cut."""
     problem, samples = seven
@@ -206,6 +209,7 @@ def test_a_learning_rate_of_zero_freezes_the_outputs_bitwise():
     assert np.array_equal(samples.values, np.broadcast_to(samples.values[:, :1], samples.values.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [3, 5])
 def test_a_replica_that_diverges_leaves_the_others_alone(points):
     """In one lane, one after the other: NaN left in the loop's memory would spoil the next."""

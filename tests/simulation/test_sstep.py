@@ -53,6 +53,7 @@ def test_frozen_output_weights_stay_and_the_rest_is_the_chain():
     assert np.array_equal(c, np.broadcast_to(c[:, :1], c.shape))
 
 
+@pytest.mark.slow
 def test_more_steps_than_one_stream_of_indices():
     """Blocks of 700 steps begin and end within the streams of 1024 indices; nothing moves but the outputs' sums."""
     case = ACTIVATIONS["erf"]
@@ -101,6 +102,7 @@ def test_the_exact_chain_states_no_error(exact):
     assert exact[1].error is None
 
 
+@pytest.mark.slow
 def test_float32_is_as_good_as_float64():
     """The small moves of single steps are summed before they meet the weights."""
     problem = problem_on(ACTIVATIONS["tanh"])
@@ -123,6 +125,7 @@ def test_fewer_replicas_are_the_first_of_more(seven, replicas):
     assert same_bits(run(problem_on(ACTIVATIONS["erf"]), 4, replicas=replicas, observe=parameters), seven, replicas)
 
 
+@pytest.mark.slow
 def test_small_pieces_give_the_bits_of_one_call(seven, monkeypatch):
     """Calls are cut between blocks only."""
     monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
@@ -139,6 +142,7 @@ def test_a_learning_rate_of_zero_freezes_the_outputs_bitwise():
     assert np.array_equal(samples.values, np.broadcast_to(samples.values[:, :1], samples.values.shape))
 
 
+@pytest.mark.slow
 def test_diverged_replicas_are_recorded_as_by_the_chain():
     initial = jl.Initial(c=jl.initial.Normal(0.0, 2.0), w=jl.initial.Normal())
     problem = problem_on(ACTIVATIONS["relu"], initial=initial)
