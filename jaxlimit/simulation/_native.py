@@ -20,7 +20,7 @@ from jaxlimit.networks import Shallow
 from jaxlimit.simulation._draws import BLOCK
 from jaxlimit.simulation._native_few import loop_of_few_points
 from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, lane_indices, recorded
-from jaxlimit.simulation._tiles import REORDER, TILE, aligned, rows_of, tiled
+from jaxlimit.simulation._tiles import TILE, aligned, compiler, rows_of, tiled
 
 _record = eqx.filter_jit(recorded)
 
@@ -53,6 +53,8 @@ class Ready(NamedTuple):
 def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
     """What advances a lane, for this activation, loss and precision; the same contract as XLA's `advance`."""
     forms = network.activation.scalar(dtype), loss.scalar(), np.dtype(dtype)
+    # Made here, once for all lanes: their threads would compile a copy each. The first call compiles, not this.
+    of_w, of_few_points = _loop(*forms), loop_of_few_points(*forms)
 
     def advance(
         network: Shallow,
@@ -69,6 +71,7 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
         )
         few = 2 * x.shape[0] <= 3 * x.shape[1]
         now = moving if isinstance(moving, Ready) else _ready(moving, x, few)
+        gram = x @ x.T
         (device,), real, block, saved = constants.x.devices(), int(fixed.real), -1, []
         for first, last in zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True):
             step = first
@@ -81,10 +84,9 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
                 rest = output[()], increment[()], network.train_output, step
                 if few:
                     lead = (step - first) % 2 == 1
-                    loop = loop_of_few_points(*forms)
-                    loop(now.c, now.rows, now.moved, x @ x.T, y, turns, *rest, lead, now.diverged)
+                    of_few_points(now.c, now.rows, now.moved, gram, y, turns, *rest, lead, now.diverged)
                 else:
-                    _loop(*forms)(now.c, now.rows, x, y, turns, *rest, now.diverged)
+                    of_w(now.c, now.rows, x, y, turns, *rest, now.diverged)
                 step = stop
             width = now.c.shape[1]
             w = now.w + x.T @ rows_of(now.moved, width) if few else rows_of(now.rows, width)
@@ -109,11 +111,8 @@ def _ready(moving: Moving, x: Host, few: bool) -> Ready:
 @lru_cache(maxsize=32)
 def _loop(scalar: Callable[..., Any], derivative: Callable[..., Any], dtype: np.dtype) -> Callable[..., None]:
     """Compile the loop for one activation, one loss and one precision."""
-    import numba
-
-    fast: dict[str, Any] = {"fastmath": REORDER, "error_model": "numpy"}
-    inline = numba.njit(inline="always", **fast)
-    pair, residual_of = numba.njit(**fast)(scalar), numba.njit(**fast)(derivative)
+    native = compiler()
+    inline, pair, residual_of = native(inline="always"), native()(scalar), native()(derivative)
     tile, zero = TILE, dtype.type(0)
 
     @inline
@@ -166,7 +165,7 @@ def _loop(scalar: Callable[..., Any], derivative: Callable[..., Any], dtype: np.
             z[n] = now * slope
         return total
 
-    @numba.njit(nogil=True, **fast)
+    @native(nogil=True)
     def loop(c, w, x, y, indices, output, increment, train, step, lost):  # type: ignore[no-untyped-def]
         width, tiles = c.shape[1], w.shape[1]
         h, z, u = np.empty(tiles * tile, c.dtype), np.empty(tiles * tile, c.dtype), np.empty(tile, c.dtype)

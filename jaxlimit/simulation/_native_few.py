@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlimit.simulation._tiles import REORDER, TILE
+from jaxlimit.simulation._tiles import TILE, compiler
 
 
 @lru_cache(maxsize=32)
@@ -20,11 +20,8 @@ def loop_of_few_points(
     scalar: Callable[..., Any], derivative: Callable[..., Any], dtype: np.dtype
 ) -> Callable[..., None]:
     """Compile the loop for one activation, one loss and one precision."""
-    import numba
-
-    fast: dict[str, Any] = {"fastmath": REORDER, "error_model": "numpy"}
-    inline = numba.njit(inline="always", **fast)
-    pair, residual_of = numba.njit(**fast)(scalar), numba.njit(**fast)(derivative)
+    native = compiler()
+    inline, pair, residual_of = native(inline="always"), native()(scalar), native()(derivative)
     tile, zero = TILE, dtype.type(0)
 
     @inline
@@ -63,7 +60,7 @@ def loop_of_few_points(
             z[n] = now * slope
         return total
 
-    @numba.njit(nogil=True, **fast)
+    @native(nogil=True)
     def loop(c, u, moved, gram, y, indices, output, increment, train, step, lead, lost):  # type: ignore[no-untyped-def]
         width, tiles, points = c.shape[1], u.shape[1], gram.shape[0]
         h, z = np.empty(tiles * tile, c.dtype), np.empty((tiles, 2 * tile), c.dtype)

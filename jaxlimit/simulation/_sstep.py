@@ -17,7 +17,7 @@ from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._draws import BLOCK, index_block
-from jaxlimit.simulation._state import Chain, Constants, Fixed, Moving, Observe, lane_width, product, recorded
+from jaxlimit.simulation._state import Chain, Constants, Fixed, Moving, Observe, product, recorded
 
 FRACTION = 1 / 256
 """Of N^{2−γ}, the number of steps after which features have moved by O(1): the default block."""
@@ -60,10 +60,6 @@ class SStep(AbstractMethod):
         for name, value in (("block", self.block), ("lanes", self.lanes)):
             if value is not None:
                 positive_integer(name, value)
-
-    def lane_width(self, width: int, platform: str) -> int:
-        """Replicas per lane: by the width and the kind of device only, never by the number of replicas."""
-        return lane_width(width, platform) if self.lanes is None else self.lanes
 
     def block_length(self, width: int, gamma: float) -> int:
         """Steps per block at this width and scaling N^{−γ}."""

@@ -140,9 +140,3 @@ def lane_indices(keys: Array, block: Array, bounds: Array) -> Int[Array, "lanes 
 def product(left: Array, right: Array) -> Array:
     """A matrix product at full precision, whatever the device would rather do."""
     return jnp.matmul(left, right, precision=Precision.HIGHEST)
-
-
-def lane_width(width: int, platform: str) -> int:
-    """Replicas per lane that suit a device: a lane's state stays in a CPU's cache, and fills an accelerator."""
-    neurons, most = (16384, 64) if platform == "cpu" else (2**24, 1024)
-    return max(1, min(most, neurons // width))

@@ -24,7 +24,6 @@ from jaxlimit.simulation._state import (
     Moving,
     Observe,
     lane_indices,
-    lane_width,
     product,
     recorded,
 )
@@ -60,10 +59,6 @@ class Stepwise(AbstractMethod):
             positive_integer("lanes", self.lanes)
         known = self.native is None or isinstance(self.native, bool)
         require(known, "native", "be True, False or None", f"it is {self.native!r}")
-
-    def lane_width(self, width: int, platform: str) -> int:
-        """Replicas per lane: by the width and the kind of device only, never by the number of replicas."""
-        return lane_width(width, platform) if self.lanes is None else self.lanes
 
     def chain(self, problem: Problem, width: int, dtype: np.dtype, devices: Sequence[jax.Device]) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""

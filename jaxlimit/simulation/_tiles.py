@@ -1,6 +1,9 @@
-"""Tiles of neurons, the layout of the native loops: what a tile needs lies together, on cache lines."""
+"""What the native loops share: their compiler, and tiles of neurons, which lie together on cache lines."""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,13 @@ REORDER = {"reassoc", "contract", "nsz", "arcp"}
 
 LINE = 64
 """Bytes of a cache line."""
+
+
+def compiler() -> Callable[..., Any]:
+    """numba's decorator with what every native function may assume; numba is imported here and not before."""
+    import numba
+
+    return partial(numba.njit, fastmath=REORDER, error_model="numpy")
 
 
 def tiled(w: Host) -> Host:
