@@ -59,6 +59,11 @@ def positive_integer(name: str, value: Any) -> int:
     return number
 
 
+def optional_positive_integer(name: str, value: Any) -> int | None:
+    """A Python int ≥ 1, or None for a choice left to the package."""
+    return None if value is None else positive_integer(name, value)
+
+
 def finite_number(name: str, value: Any, wanted: str = "be a finite number") -> float:
     """A finite float; booleans, text and arrays are refused."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

@@ -46,7 +46,7 @@ def diagnose() -> list[Finding]:
 
 def _loop() -> str:
     problem = Problem(sphere(points=4, inputs=3), Shallow(Erf()))
-    by = Stepwise().chain(problem, 64, np.dtype(np.float32), jax.local_devices()).name
+    by = simulate(problem, 64, [0.0], replicas=1, key=jax.random.key(0), method=Stepwise()).method
     advice = "" if "True" in by else "; on CPUs the extra `numba` doubles its speed"
     return f"{by} in float32{advice}"
 

@@ -5,7 +5,10 @@ float64 simulation follow the same path. Flat draws fill [neurons, inputs] row b
 begins with the narrower one's neurons.
 """
 
+import math
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import equinox as eqx
@@ -38,6 +41,11 @@ class AbstractLaw(eqx.Module):
         """E z²."""
 
 
+def _flat(draw: Callable[..., Array], key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    """Drawn along one axis: the same numbers, in half the time of a shape with a short last axis."""
+    return draw(key, (math.prod(shape),), dtype=jnp.float32).reshape(shape)
+
+
 class Normal(AbstractLaw):
     """Gaussian law N(mean, std²). Full support, not compact.
 
@@ -57,7 +65,7 @@ class Normal(AbstractLaw):
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """mean + std · N(0, 1)."""
-        return self.mean + self.std * jax.random.normal(key, shape, jnp.float32)
+        return self.mean + self.std * _flat(jax.random.normal, key, shape)
 
     @property
     def second_moment(self) -> float:
@@ -84,7 +92,7 @@ class Uniform(AbstractLaw):
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Uniform draws."""
-        return jax.random.uniform(key, shape, jnp.float32, self.low, self.high)
+        return _flat(partial(jax.random.uniform, minval=self.low, maxval=self.high), key, shape)
 
     @property
     def mean(self) -> float:
@@ -114,7 +122,7 @@ class Rademacher(AbstractLaw):
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Random signs times the scale."""
-        return self.scale * jax.random.rademacher(key, shape, jnp.float32)
+        return self.scale * _flat(jax.random.rademacher, key, shape)
 
     @property
     def mean(self) -> float:

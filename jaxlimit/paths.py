@@ -20,7 +20,8 @@ class Samples(eqx.Module):
     `observed` is the pytree of the user's observable, with leading axes [replicas, times].
     `steps` [times] counts the SGD steps done at each save time. `diverged_at` [replicas] is the step
     at which a replica first produced a non-finite residual or saved output, −1 where it never did. `error`
-    [replicas, times] is a method's own estimate of its error, None for the exact chain. `lanes` is
+    [replicas, times] is a method's own estimate of its error, None for the exact chain; `forced` [replicas]
+    counts the blocks of `SStep` whose error exceeded their share of its tolerance at the shortest length. `lanes` is
     the number of replicas computed together: bits depend on it, so it is part of a result's identity.
     """
 
@@ -33,6 +34,7 @@ class Samples(eqx.Module):
     width: int = eqx.field(static=True)
     lanes: int = eqx.field(static=True)
     error: Float[Host, "replicas times"] | None = None
+    forced: Int[Host, " replicas"] | None = None
 
     @property
     def replicas(self) -> int:

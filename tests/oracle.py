@@ -37,21 +37,24 @@ class Path(NamedTuple):
     w: np.ndarray
 
 
-def replay(problem, case, width, key, replica, ts, at=None, formulae=CHAIN, derivative=lambda g, y: g - y):
+def replay(problem, case, width, key, replica, ts, at=None, formulae=CHAIN, derivative=lambda g, y: g - y, batch=1):
     """What `simulate` must return for this replica; `case` brings σ and σ' in NumPy."""
     stops = [formulae.steps(float(t), width) for t in ts]
-    c, w, indices = drawn(problem, width, key, replica, max(stops) + 2)
+    c, w, indices = drawn(problem, width, key, replica, max(stops) + 2, batch)
     return chain(problem, case, c, w, indices, stops, at, formulae, derivative)
 
 
-def drawn(problem, width, key, replica, steps):
+def drawn(problem, width, key, replica, steps, batch=1):
     """`draws` with another activation and loss, on which they do not depend: fewer programs to compile."""
     network = jl.networks.Shallow(jl.activations.Erf(), problem.network.initial)
-    return jl.simulation.draws(jl.Problem(problem.data, network), width, key, replica, steps)
+    return jl.simulation.draws(jl.Problem(problem.data, network), width, key, replica, steps, batch)
 
 
 def chain(problem, case, c, w, indices, stops, at=None, formulae=CHAIN, derivative=lambda g, y: g - y):
-    """The loop itself, from the neurons c [neurons], w [neurons, inputs] and the data indices of the steps."""
+    """The loop itself, from the neurons c [neurons], w [neurons, inputs] and the data indices of the steps.
+
+    Indices are [steps], or [steps, batch]: a step then follows the mean gradient of its samples.
+    """
     c, w = np.asarray(c, np.float64), np.asarray(w, np.float64)
     x, y = problem.data.x, problem.data.y
     seen = x if at is None else np.concatenate([x, np.asarray(at, np.float64)])
@@ -61,12 +64,15 @@ def chain(problem, case, c, w, indices, stops, at=None, formulae=CHAIN, derivati
     saved, k = [], 0
     for stop in stops:
         while k < stop:
-            i = indices[formulae.sample(k)]
-            u = w @ x[i]
-            e = -derivative(output * np.dot(c, case.sigma(u)), y[i])
-            new = c + increment * e * case.sigma(u) if problem.network.train_output else c
-            w = w + increment * e * np.outer(formulae.factor_of_w(c, new) * case.slope(u), x[i])
-            c, k = new, k + 1
+            new, moved = c, w
+            samples = np.atleast_1d(indices[formulae.sample(k)])
+            for i in samples:
+                u = w @ x[i]
+                e = -derivative(output * np.dot(c, case.sigma(u)), y[i]) / samples.size
+                after = c + increment * e * case.sigma(u)
+                moved = moved + increment * e * np.outer(formulae.factor_of_w(c, after) * case.slope(u), x[i])
+                new = new + increment * e * case.sigma(u)
+            c, w, k = new if problem.network.train_output else c, moved, k + 1
         saved.append((output * case.sigma(seen @ w.T) @ c, c, w))
     return Path(*(np.array(part) for part in zip(*saved, strict=True)))
 

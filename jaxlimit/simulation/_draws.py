@@ -17,8 +17,15 @@ from jaxlimit.problem import Problem
 
 DOMAIN = 0x6A61786C  # "jaxl"
 PARAMETERS, INDICES = 0, 1
+FEW = 128
+"""With fewer data points than this, comparing with every threshold is faster than a search."""
 BLOCK = 1024
-"""Sample indices are drawn this many at a time: never all ⌊Nt⌋ of them."""
+"""Sample indices are drawn about this many at a time: never all ⌊Nt⌋ of them."""
+
+
+def block_steps(batch: int) -> int:
+    """Steps whose indices are drawn together: whole steps, BLOCK indices where a batch is not larger than that."""
+    return max(1, BLOCK // batch)
 
 
 def replica_key(key: RandomKey, replica: int | Int[Array, ""]) -> RandomKey:
@@ -41,20 +48,25 @@ def thresholds(weights: Float[Host, " points"]) -> UInt[Host, " points_less_one"
     return np.minimum(np.floor(cumulative * 2.0**32), 2.0**32 - 1).astype(np.uint32)
 
 
-def index_block(replica: RandomKey, block: int | Int[Array, ""], bounds: UInt[Array, " m"]) -> Int[Array, " BLOCK"]:
-    """Data indices of steps block·BLOCK, …, independent draws from π."""
+def index_block(
+    replica: RandomKey, block: int | Int[Array, ""], bounds: UInt[Array, " m"], batch: int = 1
+) -> Int[Array, "steps batch"]:
+    """Data indices of the steps of one block, `block_steps(batch)` from block·block_steps(batch) on: draws from π."""
     stream = jax.random.fold_in(jax.random.fold_in(replica, INDICES), block)
-    bits = jax.random.bits(stream, (BLOCK,), jnp.uint32)
-    return jnp.searchsorted(bounds, bits, side="right").astype(jnp.int32)
+    # Drawn flat: the same bits, in half the time of a shape with a short last axis.
+    bits = jax.random.bits(stream, (block_steps(batch) * batch,), jnp.uint32)
+    method = "compare_all" if bounds.shape[0] < FEW else "scan"
+    indices = jnp.searchsorted(bounds, bits, side="right", method=method).astype(jnp.int32)
+    return indices.reshape(-1, batch)
 
 
 def draws(
-    problem: Problem, width: int, key: RandomKey, replica: int, steps: int
-) -> tuple[Float[Host, " neurons"], Float[Host, "neurons inputs"], Int[Host, " steps"]]:
+    problem: Problem, width: int, key: RandomKey, replica: int, steps: int, batch: int = 1
+) -> tuple[Float[Host, " neurons"], Float[Host, "neurons inputs"], Int[Host, "..."]]:
     """What replica number `replica` of `simulate` uses: c [neurons], w [neurons, inputs], indices [steps].
 
     For replaying one path elsewhere, in original coordinates. Parameters are float32 (a float64 run
-    casts them exactly); indices do not depend on the precision.
+    casts them exactly); indices do not depend on the precision. With `batch` > 1 they are [steps, batch].
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
@@ -66,10 +78,11 @@ def draws(
     count = natural_number("steps", steps)
     own = replica_key(random_key(key), natural_number("replica", replica))
     parameters = _start(problem.network, width, problem.data.inputs, parameters_key(own))
+    batch = positive_integer("batch", batch)
     bounds = jnp.asarray(thresholds(problem.data.weights))
-    blocks = [np.asarray(index_block(own, b, bounds)) for b in range(-(-count // BLOCK))]
-    indices = np.concatenate([np.zeros(0, np.int32), *blocks])[:count]
-    return np.asarray(parameters.c), np.asarray(parameters.w), indices
+    blocks = [np.asarray(index_block(own, b, bounds, batch)) for b in range(-(-count // block_steps(batch)))]
+    indices = np.concatenate([np.zeros((0, batch), np.int32), *blocks])[:count]
+    return np.asarray(parameters.c), np.asarray(parameters.w), indices[:, 0] if batch == 1 else indices
 
 
 @eqx.filter_jit

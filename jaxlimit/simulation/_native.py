@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxlimit._typing import Host
@@ -25,8 +26,10 @@ from jaxlimit.simulation._tiles import TILE, aligned, compiler, rows_of, tiled
 _record = eqx.filter_jit(recorded)
 
 
-def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device]) -> str | None:
+def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device], batch: int = 1) -> str | None:
     """Why the loop cannot be native here; None if it can."""
+    if batch > 1:
+        return "the native loop takes one sample a step"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed (pip install 'jaxlimit[numba]')"
     if any(device.platform != "cpu" for device in devices):
@@ -46,6 +49,7 @@ class Ready(NamedTuple):
     w: Any
     diverged: Host
     error: Any
+    forced: Any
     rows: Host
     moved: Host
 
@@ -65,6 +69,7 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
         moving: Moving | Ready,
         fixed: Fixed,
         stops: Host,
+        ends: Host,
     ) -> tuple[Ready, Any, None, Any]:
         x, y, output, increment = (
             np.asarray(a) for a in (constants.x, constants.y, constants.output, constants.increment)
@@ -78,7 +83,7 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
             while step < last:
                 if block != step // BLOCK:
                     block = step // BLOCK
-                    indices = np.asarray(lane_indices(keys, block, constants.bounds))
+                    indices = np.asarray(lane_indices(constants, keys, jnp.asarray(block, jnp.int32)))[:, :, 0]
                 stop = min(last, (block + 1) * BLOCK)
                 turns = np.ascontiguousarray(indices[:real, step - block * BLOCK : stop - block * BLOCK])
                 rest = output[()], increment[()], network.train_output, step
@@ -89,9 +94,10 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
                     of_w(now.c, now.rows, x, y, turns, *rest, now.diverged)
                 step = stop
             width = now.c.shape[1]
-            w = now.w + x.T @ rows_of(now.moved, width) if few else rows_of(now.rows, width)
+            with np.errstate(invalid="ignore", over="ignore"):  # of replicas that diverged
+                w = now.w + x.T @ rows_of(now.moved, width) if few else rows_of(now.rows, width)
             c, w, diverged = jax.device_put((now.c.copy(), w, now.diverged.copy()), device)
-            saved.append(_record(network, observe, constants, Moving(c, w, diverged, now.error), fixed))
+            saved.append(_record(network, observe, constants, Moving(c, w, diverged, now.error, now.forced), fixed))
         values, seen = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
         return now, values, None, seen
 
@@ -105,7 +111,7 @@ def _ready(moving: Moving, x: Host, few: bool) -> Ready:
     rows = tiled(x @ w if few else w)
     moved = aligned(rows.shape if few else (0,), x.dtype)
     moved[:] = 0
-    return Ready(c, w, np.array(moving.diverged), moving.error, rows, moved)
+    return Ready(c, w, np.array(moving.diverged), moving.error, moving.forced, rows, moved)
 
 
 @lru_cache(maxsize=32)

@@ -16,6 +16,7 @@ from jaxlimit._arguments import (
     STEP_LIMIT,
     float_dtype,
     instance,
+    natural_number,
     positive_integer,
     random_key,
     real_array,
@@ -33,7 +34,7 @@ from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
 from jaxlimit.simulation._plan import pieces
 from jaxlimit.simulation._span import span
-from jaxlimit.simulation._state import Constants, begin
+from jaxlimit.simulation._state import Constants, Run, begin
 from jaxlimit.simulation._stepwise import Stepwise
 
 STABILITY_NEURONS = 1024
@@ -49,8 +50,10 @@ def simulate(
     method: AbstractMethod | None = None,
     at: ArrayLike | None = None,
     observe: Callable[[Neurons, Neurons], Any] | None = None,
+    batch: int = 1,
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
+    first: int = 0,
     progress: Progress | None = None,
 ) -> Samples:
     """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
@@ -78,6 +81,7 @@ def simulate(
     """
     network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
+    batch, first = positive_integer("batch", batch), natural_number("first", first)
     times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
     steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
     method = instance("method", Stepwise() if method is None else method, AbstractMethod, "be a method like Stepwise()")
@@ -90,11 +94,11 @@ def simulate(
     _require_representable(problem.data.x, problem.data.y, extra, kind)
     if observe is not None:
         _check_observable(observe, width, inputs, kind)
-    chain = method.chain(problem, width, kind, chosen)
+    reduced = span(problem.data.x, extra)
+    chain = method.chain(Run(problem, network, width, reduced.x.shape[1], int(steps[-1]), batch, kind, chosen))
     _check_stability(problem, width, key)
     _warn_without_limit(problem.scaling, network)
 
-    reduced = span(problem.data.x, extra)
     output = problem.scaling.output(width)
     increment = problem.learning_rate * problem.scaling.learning_rate(width) * output
     host: dict[str, Any] = {
@@ -113,38 +117,39 @@ def simulate(
     report = _Reporter(progress, count * max(1.0, float(steps[-1])))
 
     def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
-        constants = Constants(**jax.device_put(host, device))
+        constants = Constants(**jax.device_put(host, device), batch=batch, half=None)
         base = jax.device_put(key, device)
 
         def lane(number: int, check: Callable[[], None]) -> Any:
-            keys = _lane_keys(base, number * lanes + np.arange(lanes, dtype=np.int32))
+            keys = _lane_keys(base, np.asarray(first + number * lanes + np.arange(lanes), np.uint32))
             real = jnp.asarray(min(lanes, replicas - number * lanes), jnp.int32)
             moving, fixed = begin(network, constants, keys, real, width, inputs, observe is not None)
             saved = []
             for piece in plan:
                 check()
-                stops = piece.astype(np.int32)
-                moving, *found = chain.advance(network, problem.loss, observe, constants, keys, moving, fixed, stops)
+                moving, *found = chain.advance(network, problem.loss, observe, constants, keys, moving, fixed, *piece)
                 jax.block_until_ready(found)
-                report.add(float(piece[-1] - piece[0]))
-                # Stops that only bound a piece are not save times; a save time ends exactly one piece.
-                if len(plan) == 1 or piece[-1] in steps:
+                report.add(float(piece.stops[-1] - piece.stops[0]))
+                if piece.saves:
                     saved.append(jax.device_get(tuple(found)))
-            return *jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved), np.asarray(moving.diverged)
+            last = np.asarray(moving.diverged), np.asarray(moving.forced)
+            return *jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved), *last
 
         return lane
 
     parts = run_lanes(prepare, count, chosen)
-    values, error, seen, diverged = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
+    values, error, seen, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
     diverged = _first_lost(diverged, values, steps)
-    samples = Samples(times, values, seen, steps, diverged, chain.name, width, lanes, error)
+    forced = None if error is None else forced
+    samples = Samples(times, values, seen, steps, diverged, chain.name, width, lanes, error, forced)
     if samples.diverged:
-        first = int(np.min(diverged[diverged >= 0]))
+        first_step = int(np.min(diverged[diverged >= 0]))
         warnings.warn(
-            f"{samples.diverged} of {replicas} replicas diverged, the first at step {first}; "
+            f"{samples.diverged} of {replicas} replicas diverged, the first at step {first_step}; "
             "they are recorded in `diverged_at`.",
             stacklevel=2,
         )
+    method.review(samples)
     return samples
 
 

@@ -1,26 +1,31 @@
 """SStep: the same chain, many steps at a time, because within a block a wide network is its own linearisation."""
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+import warnings
+from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
-from jaxlimit._arguments import positive_integer
-from jaxlimit._typing import Host
-from jaxlimit.losses import AbstractLoss
-from jaxlimit.networks import Shallow
-from jaxlimit.problem import Problem
+from jaxlimit._arguments import optional_positive_integer, positive_number, require
+from jaxlimit.paths import Samples
+from jaxlimit.simulation import _blocks, _blocks_native, _native
 from jaxlimit.simulation._base import AbstractMethod
-from jaxlimit.simulation._draws import BLOCK, index_block
-from jaxlimit.simulation._state import Chain, Constants, Fixed, Moving, Observe, product, recorded
+from jaxlimit.simulation._control import MARGIN, MOST_SHARING, SHARING, SHORTEST, START, Rule
+from jaxlimit.simulation._cost import sstep_seconds
+from jaxlimit.simulation._state import Chain, Run
 
-FRACTION = 1 / 256
-"""Of N^{2−γ}, the number of steps after which features have moved by O(1): the default block."""
+FRACTIONS = {1: 1 / 256, 2: 1 / 16}
+"""Of N^{2−γ}, the number of steps after which features have moved by O(1): the default block, by order."""
+
+FIRST = 16384
+"""Of N^{2−γ}, so many times fewer steps make the first block under a tolerance, or SHORTEST."""
+
+SHORT = 1 / 256
+"""Of N^{2−γ}: in a few blocks so short the kernel does not move enough to matter."""
+
+MANY_POINTS = 256
+"""With more data points than this the products of XLA are better than those of the native loop."""
 
 
 class SStep(AbstractMethod):
@@ -52,157 +57,95 @@ class SStep(AbstractMethod):
         ('SStep(block=256)', True)
     """
 
+    neurons_per_lane: ClassVar[int] = 65536
+
     block: int | None = eqx.field(static=True, default=None)
+    order: int = eqx.field(static=True, default=1)
+    tolerance: float | None = eqx.field(static=True, default=None)
     lanes: int | None = eqx.field(static=True, default=None)
+    native: bool | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
-        """Blocks and lanes are whole and positive."""
-        for name, value in (("block", self.block), ("lanes", self.lanes)):
-            if value is not None:
-                positive_integer(name, value)
+        """Block and lanes are whole and positive, the order is 1 or 2, the tolerance positive."""
+        for name in ("block", "lanes"):
+            optional_positive_integer(name, getattr(self, name))
+        known = isinstance(self.order, int) and not isinstance(self.order, bool) and self.order in FRACTIONS
+        require(known, "order", "be 1 or 2", f"it is {self.order!r}")
+        if self.tolerance is not None:
+            positive_number("tolerance", self.tolerance)
+        known = self.native is None or isinstance(self.native, bool)
+        require(known, "native", "be True, False or None", f"it is {self.native!r}")
 
     def block_length(self, width: int, gamma: float) -> int:
-        """Steps per block at this width and scaling N^{−γ}."""
-        return max(1, min(width // 4, int(FRACTION * width ** (2 - gamma)))) if self.block is None else self.block
+        """Steps of the longest block at this width and scaling N^{−γ}."""
+        if self.block is not None:
+            return self.block
+        if self.tolerance is not None:
+            return max(1, width // 2)
+        return max(1, min(width // 4, int(FRACTIONS[self.order] * width ** (2 - gamma))))
 
-    def chain(self, problem: Problem, width: int, dtype: np.dtype, devices: Sequence[jax.Device]) -> Chain:
+    def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
-        block = self.block_length(width, getattr(problem.scaling, "gamma", 1.0))
-        points = problem.data.points
-        products = 4 * points * width * (min(points, problem.data.inputs) + points) / 2e10
-        return Chain(f"SStep(block={block})", partial(_advance, jnp.int32(block)), block, 4e-8 + products / block)
+        rule = self._rule(run)
+        missing = _native.missing(run.network, run.problem.loss, run.devices)
+        if rule.rows:
+            missing = missing or "blocks shorter than the data are left to XLA"
+        require(not (self.native and missing), "native", "be False or None here", f"{missing}")
+        suits = not missing and run.dtype == np.float32 and run.points <= MANY_POINTS
+        native = suits if self.native is None else self.native
+        block = self.block_length(run.width, getattr(run.problem.scaling, "gamma", 1.0))
+        length = f"block={block}" if self.tolerance is None else f"tolerance={self.tolerance:g}"
+        name = f"SStep({length}, order={self.order}, native={native})"
+        advance = _blocks_native.chain(rule, run) if native else _blocks.chain(rule, together=not run.on_cpus)
+        return Chain(name, advance, int(rule.longest), sstep_seconds(run, rule, native))
 
+    def review(self, samples: Samples) -> None:
+        """Warn where the stated error exceeds the tolerance: blocks that should have been shorter than the shortest."""
+        if self.tolerance is None or samples.error is None:
+            return
+        beyond = int(np.sum(np.max(samples.error, axis=1) > self.tolerance))
+        if beyond:
+            advice = "order=2 or Stepwise()" if self.order == 1 else "Stepwise()"
+            warnings.warn(
+                f"{beyond} of {samples.replicas} replicas state an error beyond the tolerance {self.tolerance:g}, "
+                f"up to {np.max(samples.error):.2g}: blocks of {SHORTEST} steps are too long here; use {advice}.",
+                stacklevel=3,
+            )
 
-class Features(NamedTuple):
-    """H = σ(Xw) and D = c σ'(Xw) on the data, both [points, neurons]."""
+    def _rule(self, run: Run) -> Rule:
+        gamma = getattr(run.problem.scaling, "gamma", 1.0)
+        longest = min(self.block_length(run.width, gamma), max(1, run.steps))
+        shortest = longest if self.tolerance is None else min(longest, SHORTEST)
+        likely = shortest if self.tolerance is None else min(longest, max(shortest, self._likely_length(run, gamma)))
+        # The kernel costs M² a neuron, everything else about M (r + 12): share it where it is the largest part.
+        renew = min(MOST_SHARING, max(1, round(run.points / (run.rank + 12))))
+        # All points cost M² / renew a block, its own h points h²: with many points the smaller of the two.
+        local = run.points > MANY_POINTS and (likely * run.batch) ** 2 * renew < run.points**2
+        if local:
+            longest, renew = likely, 1
+        start = max(shortest, min(longest, int(run.width ** (2 - gamma) / FIRST)))
+        if self.tolerance is None:
+            start = longest if self.order == 1 else max(1, longest // START)
+        # Blocks in which features hardly move may share a kernel; order 2 needs its change from block to block.
+        short = self.order == 1 and longest <= SHORT * run.width ** (2 - gamma)
+        shares = self.tolerance is not None or short
+        return Rule(
+            order=self.order,
+            keep=1 if local else max(SHARING, renew) if shares else renew,
+            renew=renew,
+            rows=longest * run.batch if local else 0,
+            start=jnp.asarray(start, jnp.int32),
+            shortest=jnp.asarray(shortest, jnp.int32),
+            longest=jnp.asarray(longest, jnp.int32),
+            allowance=jnp.asarray((self.tolerance or 0.0) / MARGIN, jnp.float32),
+            total=jnp.asarray(max(1, run.steps), jnp.float32),
+        )
 
-    h: Float[Array, "points neurons"]
-    d: Float[Array, "points neurons"]
+    def _likely_length(self, run: Run, gamma: float) -> int:
+        """Steps of a block that a tolerance will allow, by what trials with M = 20 points needed.
 
-
-class Progress(NamedTuple):
-    """Where a replica stands: the next step, its parameters, first non-finite step, error so far, outputs foretold."""
-
-    step: Int[Array, ""]
-    c: Float[Array, " neurons"]
-    w: Float[Array, "rank neurons"]
-    diverged: Int[Array, ""]
-    error: Float[Array, ""]
-    foretold: Float[Array, " points"]
-
-
-@eqx.filter_jit
-def _advance(
-    block: Array,
-    network: Shallow,
-    loss: AbstractLoss,
-    observe: Observe | None,
-    constants: Constants,
-    keys: Array,
-    moving: Moving,
-    fixed: Fixed,
-    stops: Int[Host, " saves_plus_one"],
-) -> tuple[Moving, Float[Array, "lanes saves points"], Float[Array, "lanes saves"], Any]:
-    """The contract of `advance`; block lengths and steps are data, so one compilation serves them all."""
-    gram = product(constants.x, constants.x.T)
-
-    def save(carry: Moving, ends: tuple[Array, Array]) -> tuple[Moving, Any]:
-        first, last = ends
-
-        def one(replica: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
-            key, c, w, diverged, error = replica
-            unknown = jnp.full(constants.y.shape, jnp.nan, c.dtype)
-            start = Progress(first, c, w, diverged, error, unknown)
-            step = partial(_block, network, loss, constants, gram, key, block, last)
-            end = jax.lax.while_loop(lambda state: state.step < last, step, start)
-            return end.c, end.w, end.diverged, end.error, end.foretold
-
-        # One replica after the other: batches of small matrix products are several times slower on a CPU.
-        c, w, diverged, error, foretold = jax.lax.map(one, (keys, *carry))
-        now = Moving(c, w, diverged, error)
-        values, seen = recorded(network, observe, constants, now, fixed)
-        error = error + _surprise(values[:, : constants.y.size], foretold)
-        return now._replace(error=error), (values, error, seen)
-
-    moving, saved = jax.lax.scan(save, moving, (jnp.asarray(stops[:-1]), jnp.asarray(stops[1:])))
-    values, error, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), saved)
-    return moving, values, error, seen
-
-
-def _block(
-    network: Shallow,
-    loss: AbstractLoss,
-    constants: Constants,
-    gram: Array,
-    key: Array,
-    block: Array,
-    last: Array,
-    now: Progress,
-) -> Progress:
-    """One block of one replica."""
-    stop = jnp.minimum(last, now.step + block)
-    features = _features(network, constants, now.c, now.w)
-    outputs = constants.output * product(features.h, now.c)
-    kernel = _kernel(network, features, gram)
-    total, displacement, diverged = _recursion(loss, constants, key, now.step, stop, outputs, kernel, now.diverged)
-    c, w = _moved(network, constants, features, total, now.c, now.w)
-    error = now.error + _surprise(outputs, now.foretold)
-    return Progress(stop, c, w, diverged, error, outputs + displacement)
-
-
-def _features(network: Shallow, constants: Constants, c: Array, w: Array) -> Features:
-    u = product(constants.x, w)
-    # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
-    return Features(network.activation(u).astype(u.dtype), c * network.activation.derivative(u).astype(u.dtype))
-
-
-def _kernel(network: Shallow, features: Features, gram: Array) -> Float[Array, "points points"]:
-    """K = HHᵀ + DDᵀ ⊙ XXᵀ; without HHᵀ where the output layer is frozen."""
-    inner = product(features.d, features.d.T) * gram
-    return inner + product(features.h, features.h.T) if network.train_output else inner
-
-
-def _moved(
-    network: Shallow, constants: Constants, features: Features, total: Array, c: Array, w: Array
-) -> tuple[Array, Array]:
-    """The parameters after errors that add up to `total` [points]."""
-    w = w + constants.increment * product(constants.x.T, total[:, None] * features.d)
-    return (c + constants.increment * product(total, features.h) if network.train_output else c), w
-
-
-def _recursion(
-    loss: AbstractLoss,
-    constants: Constants,
-    key: Array,
-    first: Array,
-    stop: Array,
-    outputs: Array,
-    kernel: Array,
-    diverged: Array,
-) -> tuple[Array, Array, Array]:
-    """Steps first ≤ k < stop in the outputs alone: summed errors, displacement of the outputs, first non-finite step.
-
-    The displacement is carried, not the outputs: small moves of large outputs would round away.
-    """
-    scaled = constants.increment * constants.output * kernel
-
-    def part(b: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        indices = index_block(key, b, constants.bounds)
-
-        def body(k: Array, inner: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            total, moved, lost = inner
-            i = indices[k - b * BLOCK]
-            residual = -loss.derivative(outputs[i] + moved[i], constants.y[i])
-            lost = jnp.where((lost < 0) & ~jnp.isfinite(residual), k, lost)
-            return total.at[i].add(residual), moved + scaled[i] * residual, lost
-
-        return jax.lax.fori_loop(jnp.maximum(first, b * BLOCK), jnp.minimum(stop, (b + 1) * BLOCK), body, carry)
-
-    zero = jnp.zeros_like(outputs)
-    return jax.lax.fori_loop(first // BLOCK, (stop + BLOCK - 1) // BLOCK, part, (zero, zero, diverged))
-
-
-def _surprise(outputs: Array, foretold: Array) -> Array:
-    """max |actual − foretold|; nothing was foretold where it is NaN throughout, at the start."""
-    gap = jnp.max(jnp.abs(outputs - foretold), axis=-1)
-    return jnp.where(jnp.all(jnp.isnan(foretold), axis=-1), 0.0, gap).astype(outputs.dtype)
+        The error of order p was about 0.002 α² (or 0.0005 α^2.7) times the p-th power of h / N^{2−γ}.
+        """
+        alpha, tolerance = max(run.problem.learning_rate, 1e-3), (self.tolerance or 0.0) / MARGIN
+        share = tolerance / (0.002 * alpha**2) if self.order == 1 else (tolerance / (0.0005 * alpha**2.7)) ** 0.5
+        return int(min(1.0, share) * run.width ** (2 - gamma))

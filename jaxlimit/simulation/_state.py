@@ -1,44 +1,75 @@
 """The state of a lane: what replicas share, what steps change, how it starts and what is read off it."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Float, Int, UInt
 
 from jaxlimit._typing import RandomKey
 from jaxlimit.networks import Neurons, Shallow
-from jaxlimit.simulation._draws import index_block, parameters_key
+from jaxlimit.problem import Problem
+from jaxlimit.simulation._draws import block_steps, index_block, parameters_key
 
 Observe = Callable[[Neurons, Neurons], Any]
 """The user's observable: (parameters, start) → a pytree of arrays, both in original coordinates."""
 
 Advance = Callable[..., tuple[Any, Float[Array, "lanes saves points"], Float[Array, "lanes saves"] | None, Any]]
-"""(network, loss, observe, constants, keys, moving, fixed, stops) → (moving, outputs, error, observed) of one lane.
+"""(network, loss, observe, constants, keys, moving, fixed, stops, ends) → (moving, outputs, error, observed) of a lane.
 
-`moving` begins as `Moving`; what a method returns in its place, with a field `diverged`, it gets back in the next call.
+From step stops[0] on; results are read off at each of stops[1:]. A call may stop before the save that it is on the way
+to: ends[j] ≥ stops[j + 1] is that save. `moving` begins as `Moving`; what a method returns in its place, with the
+fields `diverged` and `forced`, it gets back in the next call.
 """
+
+
+class Run(NamedTuple):
+    """What a method has to know of a run: the problem at one width, the rank of its data, steps, batch, precision."""
+
+    problem: Problem
+    network: Shallow
+    width: int
+    rank: int
+    steps: int
+    batch: int
+    dtype: np.dtype
+    devices: tuple[jax.Device, ...]
+
+    @property
+    def points(self) -> int:
+        """Number of data points."""
+        return self.problem.data.points
+
+    @property
+    def on_cpus(self) -> bool:
+        """Whether every device is a CPU."""
+        return all(device.platform == "cpu" for device in self.devices)
 
 
 class Chain(NamedTuple):
     """A method made ready for one problem, width, precision and set of devices.
 
     `name` is what `Samples.method` will say. Calls may be cut after any multiple of `unit` steps without
-    changing a bit of the outputs. `seconds` is a rough cost per step and replica on one core, to size calls.
+    changing a bit of the outputs. `seconds` is the cost per step and replica on one core as the cost model has it,
+    `scratch` the bytes a worker needs beside a lane's state.
     """
 
     name: str
     advance: Advance
     unit: int
     seconds: float
+    scratch: int = 0
 
 
 class Constants(NamedTuple):
-    """What every replica shares, on one device: the data in their span, factors, how indices are drawn."""
+    """What every replica shares, on one device: the data in their span, factors, how indices are drawn.
+
+    `half` is 0 or 1 where the networks are one half of networks twice as wide, None where they are whole.
+    """
 
     x: Float[Array, "points rank"]
     y: Float[Array, " points"]
@@ -48,19 +79,22 @@ class Constants(NamedTuple):
     bounds: UInt[Array, " m"]
     output: Float[Array, ""]
     increment: Float[Array, ""]
+    batch: int
+    half: Int[Array, ""] | None
 
 
 class Moving(NamedTuple):
     """What steps change in a lane.
 
-    The weights, and for each replica the first non-finite step (−1: none) and the method's estimate of its
-    error so far (0 for the exact chain).
+    The weights, and for each replica the first non-finite step (−1: none), the method's estimate of its error so
+    far (0 for the exact chain), and how many blocks a tolerance would have wanted shorter than the shortest.
     """
 
     c: Float[Array, "lanes neurons"]
     w: Float[Array, "lanes rank neurons"]
     diverged: Int[Array, " lanes"]
     error: Float[Array, " lanes"]
+    forced: Int[Array, " lanes"]
 
 
 class Fixed(NamedTuple):
@@ -86,7 +120,11 @@ def begin(
     dtype = constants.x.dtype
 
     def one(key: RandomKey) -> tuple[Array, Array, Array | None, Neurons | None]:
-        c, w = network.init(width, inputs, parameters_key(key))
+        if constants.half is None:
+            c, w = network.init(width, inputs, parameters_key(key))
+        else:
+            pair = network.init(2 * width, inputs, parameters_key(key))
+            c, w = (jax.lax.dynamic_slice_in_dim(a, constants.half * width, width) for a in pair)
         c, w = c.astype(dtype), w.astype(dtype)
         reduced = w.T if constants.basis is None else product(constants.basis.T, w.T)
         frozen = None if constants.remainder is None else product(constants.remainder, w.T)
@@ -94,7 +132,8 @@ def begin(
 
     # Sequential over the lane: a batched draw of normals is several times slower on a CPU.
     c, w, frozen, start = jax.lax.map(one, keys)
-    return Moving(c, w, jnp.full(keys.shape, -1, jnp.int32), jnp.zeros(keys.shape, dtype)), Fixed(frozen, start, real)
+    none = jnp.zeros(keys.shape, jnp.int32)
+    return Moving(c, w, none - 1, jnp.zeros(keys.shape, dtype), none), Fixed(frozen, start, real)
 
 
 def recorded(
@@ -130,11 +169,18 @@ def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fix
     return jax.lax.map(one, (moving.c, moving.w, fixed.start))
 
 
-@jax.jit
-@partial(jax.vmap, in_axes=(0, None, None))
-def lane_indices(keys: Array, block: Array, bounds: Array) -> Int[Array, "lanes BLOCK"]:
+def indices_of(constants: Constants, key: RandomKey, block: Array) -> Int[Array, "steps batch"]:
+    """One block of a replica's data indices; one half of a network takes every other step of the whole one's."""
+    if constants.half is None:
+        return index_block(key, block, constants.bounds, constants.batch)
+    both = jnp.stack([index_block(key, 2 * block + part, constants.bounds, constants.batch) for part in (0, 1)])
+    return both.reshape(block_steps(constants.batch), 2, constants.batch)[:, constants.half]
+
+
+@eqx.filter_jit
+def lane_indices(constants: Constants, keys: RandomKey, block: Array) -> Int[Array, "lanes steps batch"]:
     """One block of data indices for every replica of a lane."""
-    return index_block(keys, block, bounds)
+    return jax.vmap(lambda key: indices_of(constants, key, block))(keys)
 
 
 def product(left: Array, right: Array) -> Array:

@@ -1,6 +1,5 @@
 """Stepwise: the SGD chain itself, one step after the other, exactly as defined."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -9,20 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxlimit._arguments import instance, positive_integer, require
+from jaxlimit._arguments import optional_positive_integer, require
 from jaxlimit._typing import Host
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
-from jaxlimit.problem import Problem
 from jaxlimit.simulation import _native
 from jaxlimit.simulation._base import AbstractMethod
-from jaxlimit.simulation._draws import BLOCK
+from jaxlimit.simulation._cost import stepwise_seconds
+from jaxlimit.simulation._draws import block_steps
 from jaxlimit.simulation._state import (
     Chain,
     Constants,
     Fixed,
     Moving,
     Observe,
+    Run,
     lane_indices,
     product,
     recorded,
@@ -55,19 +55,19 @@ class Stepwise(AbstractMethod):
 
     def __check_init__(self) -> None:
         """Lanes are counted in whole replicas; `native` is yes, no or undecided."""
-        if self.lanes is not None:
-            positive_integer("lanes", self.lanes)
+        optional_positive_integer("lanes", self.lanes)
         known = self.native is None or isinstance(self.native, bool)
         require(known, "native", "be True, False or None", f"it is {self.native!r}")
 
-    def chain(self, problem: Problem, width: int, dtype: np.dtype, devices: Sequence[jax.Device]) -> Chain:
+    def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
-        network, loss = instance("problem.network", problem.network, Shallow, "be Shallow"), problem.loss
-        seconds = 4e-10 * width * (problem.data.inputs + 8)
-        missing = _native.missing(network, loss, devices)
+        network, loss = run.network, run.problem.loss
+        missing = _native.missing(network, loss, run.devices, run.batch)
         require(not (self.native and missing), "native", "be False or None here", f"{missing}")
-        if self.native or (self.native is None and not missing and dtype == np.float32):
-            return Chain("Stepwise(native=True)", _native.chain(network, loss, dtype), 2, seconds / 3)
+        native = self.native or (self.native is None and not missing and run.dtype == np.float32)
+        seconds = stepwise_seconds(run, bool(native))
+        if native:
+            return Chain("Stepwise(native=True)", _native.chain(network, loss, run.dtype), 2, seconds)
         return Chain("Stepwise(native=False)", advance, 1, seconds)
 
 
@@ -81,6 +81,7 @@ def advance(
     moving: Moving,
     fixed: Fixed,
     stops: Int[Host, " saves_plus_one"],
+    ends: Int[Host, " saves"],
 ) -> tuple[Moving, Float[Array, "lanes saves points"], None, Any]:
     """Run from step stops[0] and record outputs (and observables) at each of stops[1:].
 
@@ -101,30 +102,29 @@ def _run(
 ) -> Moving:
     """Steps first ≤ k < last, the indices drawn block by block."""
     step = jax.vmap(lambda c, w, i: _step(network, loss, constants, c, w, i))
+    size = block_steps(constants.batch)
 
     def block(b: Array, carry: Moving) -> Moving:
-        indices = lane_indices(keys, b, constants.bounds)
+        indices = lane_indices(constants, keys, b)
 
         def body(k: Array, inner: Moving) -> Moving:
-            c, w, residual = step(inner.c, inner.w, indices[:, k - b * BLOCK])
-            lost = (inner.diverged < 0) & ~jnp.isfinite(residual)
-            return Moving(c, w, jnp.where(lost, k, inner.diverged), inner.error)
+            c, w, finite = step(inner.c, inner.w, indices[:, k - b * size])
+            return inner._replace(c=c, w=w, diverged=jnp.where((inner.diverged < 0) & ~finite, k, inner.diverged))
 
-        return jax.lax.fori_loop(jnp.maximum(first, b * BLOCK), jnp.minimum(last, (b + 1) * BLOCK), body, carry)
+        return jax.lax.fori_loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
 
-    return jax.lax.fori_loop(first // BLOCK, (last + BLOCK - 1) // BLOCK, block, moving)
+    return jax.lax.fori_loop(first // size, (last + size - 1) // size, block, moving)
 
 
 def _step(
-    network: Shallow, loss: AbstractLoss, constants: Constants, c: Array, w: Array, i: Array
+    network: Shallow, loss: AbstractLoss, constants: Constants, c: Array, w: Array, indices: Int[Array, " batch"]
 ) -> tuple[Array, Array, Array]:
     """One step of one replica: c [neurons], w [rank, neurons]; both updates use the old c."""
-    x, y = constants.x[i], constants.y[i]
+    x, y = constants.x[indices], constants.y[indices]
     u = product(x, w)
     # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
     features = network.activation(u).astype(u.dtype)
-    prediction = constants.output * product(c, features)
-    residual = -loss.derivative(prediction, y)
-    move = constants.increment * residual
-    moved = w + (move * x)[:, None] * (c * network.activation.derivative(u).astype(u.dtype))
-    return (c + move * features if network.train_output else c), moved, residual
+    residual = -loss.derivative(constants.output * product(features, c), y)
+    move = constants.increment / float(constants.batch) * residual
+    moved = w + product(x.T, move[:, None] * (c * network.activation.derivative(u).astype(u.dtype)))
+    return (c + product(move, features) if network.train_output else c), moved, jnp.all(jnp.isfinite(residual))

@@ -29,13 +29,18 @@ def compiler() -> Callable[..., Any]:
 def tiled(w: Host) -> Host:
     """[lanes, rank, neurons] → [lanes, tiles, rank · TILE]: what a tile needs lies together; zeros fill the last."""
     lanes, rank, width = w.shape
-    tiles = -(-width // TILE)
-    result = aligned((lanes, tiles, rank, TILE), w.dtype)
-    result[:, -1] = 0
-    for t in range(tiles):
+    return tile_into(aligned((lanes, -(-width // TILE), rank * TILE), w.dtype), w)
+
+
+def tile_into(result: Host, w: Host) -> Host:
+    """`tiled` into an array that is there already."""
+    lanes, rank = w.shape[:2]
+    tiles = result.reshape(lanes, -1, rank, TILE)
+    tiles[:, -1] = 0
+    for t in range(tiles.shape[1]):
         part = w[:, :, t * TILE : (t + 1) * TILE]
-        result[:, t, :, : part.shape[2]] = part
-    return result.reshape(lanes, tiles, rank * TILE)
+        tiles[:, t, :, : part.shape[2]] = part
+    return result
 
 
 def rows_of(tiles: Host, width: int) -> Host:

@@ -103,7 +103,7 @@ def test_indices_follow_the_weights():
 def test_indices_follow_the_weights_across_replicas():
     """The first step of many replicas."""
     bounds = jnp.asarray(thresholds(WEIGHTS))
-    first = jax.jit(jax.vmap(lambda r: index_block(replica_key(KEY, r), jnp.int32(0), bounds)[:2]))
+    first = jax.jit(jax.vmap(lambda r: index_block(replica_key(KEY, r), jnp.int32(0), bounds)[:2, 0]))
     indices = np.asarray(first(jnp.arange(30_000)))
     assert np.array_equal(indices[11], drawn(replica=11, steps=2)[2])
     laws.assert_mean(indices[:, 0, None] == np.arange(5), WEIGHTS, detectable=0.03)

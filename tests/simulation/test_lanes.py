@@ -86,14 +86,15 @@ def test_progress_only_grows_and_ends_at_its_total(monkeypatch, small):
 def test_pieces_cover_every_step_once_and_stop_at_every_save(steps, budget, unit, monkeypatch):
     monkeypatch.setattr(_plan, "PIECE_SECONDS", budget)
     plan = pieces(np.array(steps), Chain("", lambda: None, unit, 0.5), lanes=2)
-    assert plan[0][0] == 0
-    assert all(before[-1] == after[0] for before, after in itertools.pairwise(plan))
-    assert plan[-1][-1] == steps[-1]
-    assert set(steps) <= {stop for piece in plan for stop in piece[1:]}
+    assert plan[0].stops[0] == 0
+    assert all(before.stops[-1] == after.stops[0] for before, after in itertools.pairwise(plan))
+    assert plan[-1].stops[-1] == steps[-1]
+    assert [int(end) for piece in plan if piece.saves for end in piece.ends] == steps
+    assert all(np.all(piece.stops[1:] <= piece.ends) for piece in plan)
     if len(plan) > 1:
-        assert all(piece[-1] - piece[0] <= max(unit, budget) for piece in plan)
-        assert all((piece[-1] - piece[0]) % unit == 0 or piece[-1] in steps for piece in plan)
-        assert sum(piece[-1] in steps for piece in plan) == len(steps)
+        lengths = [int(piece.stops[-1] - piece.stops[0]) for piece in plan]
+        assert all(length <= max(unit, budget) for length in lengths)
+        assert all(length % unit == 0 or piece.saves for length, piece in zip(lengths, plan, strict=True))
 
 
 # The queue itself, without JAX programs.

@@ -12,6 +12,7 @@ import jaxlimit as jl
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.simulation import _native, _plan
+from jaxlimit.simulation._state import Run
 from jaxlimit.simulation._tiles import TILE, rows_of, tiled
 from tests import systems
 from tests.cases import ACTIVATIONS, LOSSES, SCALINGS, each, most_slow
@@ -247,10 +248,11 @@ class Quartic(AbstractLoss):
         return (prediction - target) ** 3
 
 
-def chosen(problem=None, dtype=np.float32, devices=None, **settings):
+def chosen(problem=None, dtype=np.float32, devices=None, batch=1, **settings):
     problem = problem_on(ACTIVATIONS["erf"]) if problem is None else problem
     devices = jax.devices()[:1] if devices is None else devices
-    return jl.Stepwise(**settings).chain(problem, 64, np.dtype(dtype), devices).name
+    run = Run(problem, problem.network, 64, 3, 100, batch, np.dtype(dtype), tuple(devices))
+    return jl.Stepwise(**settings).chain(run).name
 
 
 def test_float32_on_cpus_is_native_and_float64_is_not():
@@ -269,6 +271,7 @@ def unsupported():
     base = problem_on(ACTIVATIONS["erf"])
     return {
         "an accelerator": ("for CPUs", {"devices": [jax.devices()[0], Elsewhere()]}),
+        "a batch": ("one sample a step", {"batch": 2}),
         "a user's activation": (
             "Sine has no `scalar` form",
             {"problem": jl.Problem(base.data, jl.networks.Shallow(Sine()))},

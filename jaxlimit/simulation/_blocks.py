@@ -1,0 +1,280 @@
+"""Blocks of steps in XLA: one replica after the other on a CPU, a whole lane at once on an accelerator.
+
+Within a block the network is its own linearisation. Its features are taken at the start (order 1), or at the
+centre, to which the parameters are carried on a straight line from the block before (order 2).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.losses import AbstractLoss
+from jaxlimit.networks import Shallow
+from jaxlimit.simulation._control import SAFETY, Rule, executed, following, stated
+from jaxlimit.simulation._draws import block_steps
+from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, indices_of, product, recorded
+
+
+class Blocks(NamedTuple):
+    """What blocks change in a lane: `Moving`, and what the next block needs of the ones before.
+
+    `free` says that more blocks may share a kernel; `old` are the parameters at the start of the last block (order 2
+    only). Then the next step, the length planned for the next block, that of the last (0: none); `ahead`, the half
+    steps from its start to its centre; the number of blocks so far; the last three kernels and their ages in half
+    steps; errors added up, by point; the largest output so far.
+    """
+
+    c: Float[Array, "lanes neurons"]
+    w: Float[Array, "lanes rank neurons"]
+    diverged: Int[Array, " lanes"]
+    error: Float[Array, " lanes"]
+    forced: Int[Array, " lanes"]
+    free: Bool[Array, " lanes"]
+    old: tuple[Array, Array] | None
+    step: Int[Array, " lanes"]
+    length: Int[Array, " lanes"]
+    last: Int[Array, " lanes"]
+    ahead: Int[Array, " lanes"]
+    blocks: Int[Array, " lanes"]
+    kernels: Float[Array, "lanes 3 points points"]
+    ages: Int[Array, "lanes 3"]
+    drift: Float[Array, "lanes points"]
+    largest: Float[Array, " lanes"]
+
+
+def chain(rule: Rule, together: bool) -> Advance:
+    """What advances a lane under this rule, its replicas together or one after the other."""
+    return partial(_advance, rule, together)
+
+
+@eqx.filter_jit
+def _advance(
+    rule: Rule,
+    together: bool,
+    network: Shallow,
+    loss: AbstractLoss,
+    observe: Observe | None,
+    constants: Constants,
+    keys: RandomKey,
+    moving: Moving | Blocks,
+    fixed: Fixed,
+    stops: Int[Host, " saves_plus_one"],
+    ends: Int[Host, " saves"],
+) -> tuple[Blocks, Float[Array, "lanes saves points"], Float[Array, "lanes saves"], Any]:
+    """The contract of `Advance`; lengths and steps are data, so one compilation serves them all.
+
+    Blocks know the save they are on the way to, so they do not depend on where calls are cut.
+    """
+    state = moving if isinstance(moving, Blocks) else _begin(rule, constants, moving)
+    block = partial(_block, rule, network, loss, constants)
+
+    def save(carry: Blocks, bounds: tuple[Array, Array]) -> tuple[Blocks, Any]:
+        stop, end = bounds
+
+        def one(replica: tuple[RandomKey, Blocks]) -> Blocks:
+            key, now = replica
+            return jax.lax.while_loop(lambda at: at.step < stop, partial(block, key, end), now)
+
+        # On a CPU batches of small matrix products are several times slower than one product after the other.
+        carry = jax.vmap(one)((keys, carry)) if together else jax.lax.map(one, (keys, carry))
+        carry = carry._replace(error=stated(rule.order, carry.drift, carry.blocks, carry.largest))
+        values, seen = recorded(network, observe, constants, Moving(*carry[:5]), fixed)
+        return carry, (values, carry.error, seen)
+
+    state, saved = jax.lax.scan(save, state, (jnp.asarray(stops[1:]), jnp.asarray(ends)))
+    values, error, seen = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), saved)
+    return state, values, error, seen
+
+
+def _begin(rule: Rule, constants: Constants, moving: Moving) -> Blocks:
+    """A lane before its first block."""
+    (lanes,), points = moving.diverged.shape, 0 if rule.rows else constants.y.size
+    none, zeros = jnp.zeros(lanes, jnp.int32), partial(jnp.zeros, dtype=moving.c.dtype)
+    return Blocks(
+        *moving,
+        free=none == 0,
+        old=(moving.c, moving.w) if rule.order == 2 else None,
+        step=none,
+        length=none + rule.start,
+        last=none,
+        ahead=none,
+        blocks=none,
+        kernels=zeros((lanes, 3, points, points)),
+        ages=jnp.zeros((lanes, 3), jnp.int32),
+        drift=zeros((lanes, max(1, points))),
+        largest=zeros(lanes),
+    )
+
+
+def _block(
+    rule: Rule, network: Shallow, loss: AbstractLoss, constants: Constants, key: RandomKey, end: Array, now: Blocks
+) -> Blocks:
+    """One block of one replica."""
+    length = executed(now.length, end - now.step)
+    if rule.rows:
+        # Every sample of the block is a point of its own; a point that comes twice makes two rows.
+        own = _window(constants, key, now.step, rule.rows)
+        constants = constants._replace(x=constants.x[own], y=constants.y[own])
+    features, outputs, ahead = _features(rule, network, constants, now, length)
+    gram = product(constants.x, constants.x.T)
+    if rule.rows:
+        kernel, missed = _kernel(network, features, gram), None
+        rows = jnp.arange(rule.rows, dtype=jnp.int32).reshape(-1, constants.batch)
+        walk = Walk(jnp.zeros_like(length), length, rows.shape[0], lambda _: rows)
+    else:
+        now = _remember(rule, now, ahead, lambda: _kernel(network, features, gram))
+        kernel, missed = _extrapolated(rule, now)
+        walk = Walk(now.step, now.step + length, block_steps(constants.batch), partial(indices_of, constants, key))
+    rate = constants.increment * constants.output
+    total, moved, lost = _recursion(loss, outputs, constants.y, rate / float(constants.batch) * kernel, walk)
+    c, w = _moved(network, constants, features, total, now.c, now.w)
+    if missed is None:
+        u = product(constants.x, w)
+        reached = constants.output * product(network.activation(u).astype(u.dtype), c)
+        # How far the outputs that are reached lie from those foretold: taken as it is, whatever its sign.
+        wrong, known = jnp.max(jnp.abs(reached - outputs - moved))[None] / SAFETY[rule.order], jnp.asarray(True)
+    else:
+        # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
+        last, long = (a.astype(rate.dtype) for a in (now.last, length))
+        unseen = jnp.where(now.blocks == rule.order, 1.0 + (last / long) ** 2, 1.0)
+        wrong = 0.5 * rate * (long - 1.0) * unseen * product(missed, total)
+        known = now.blocks >= rule.order
+    next_ = following(rule, now.length, length, jnp.max(jnp.abs(wrong)), known)
+    return now._replace(
+        c=c,
+        w=w,
+        diverged=jnp.where((now.diverged < 0) & (lost >= 0), now.step - walk.first + lost, now.diverged),
+        forced=now.forced + next_.forced.astype(jnp.int32),
+        free=next_.free,
+        old=None if now.old is None else (now.c, now.w),
+        step=now.step + length,
+        length=next_.length,
+        last=length,
+        ahead=ahead,
+        blocks=now.blocks + 1,
+        drift=now.drift + wrong,
+        largest=jnp.maximum(now.largest, jnp.max(jnp.abs(outputs))),
+    )
+
+
+class Features(NamedTuple):
+    """H = σ(Xw) and D = c σ'(Xw) at the points, both [points, neurons]."""
+
+    h: Float[Array, "points neurons"]
+    d: Float[Array, "points neurons"]
+
+
+def _features(
+    rule: Rule, network: Shallow, constants: Constants, now: Blocks, length: Array
+) -> tuple[Features, Float[Array, " points"], Int[Array, ""]]:
+    """Features at the centre of the block, outputs at its start, and the half steps between the two."""
+
+    def at(c: Array, w: Array) -> Features:
+        u = product(constants.x, w)
+        # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
+        return Features(network.activation(u).astype(u.dtype), c * network.activation.derivative(u).astype(u.dtype))
+
+    start = at(now.c, now.w)
+    outputs = constants.output * product(start.h, now.c)
+    if now.old is None:
+        return start, outputs, jnp.zeros_like(length)
+    # The k-th of h steps sees the features after k steps: on average those after (h − 1)/2.
+    ahead = jnp.where(now.last > 0, length - 1, 0)
+    far = ahead.astype(now.c.dtype) / jnp.maximum(2 * now.last, 1).astype(now.c.dtype)
+    c, w = (new + far * (new - before) for new, before in zip((now.c, now.w), now.old, strict=True))
+    return at(c, w), outputs, ahead
+
+
+def _kernel(network: Shallow, features: Features, gram: Array) -> Float[Array, "points points"]:
+    """K = HHᵀ + DDᵀ ⊙ XXᵀ; without HHᵀ where the output layer is frozen."""
+    inner = product(features.d, features.d.T) * gram
+    return inner + product(features.h, features.h.T) if network.train_output else inner
+
+
+def _remember(rule: Rule, now: Blocks, ahead: Array, kernel: Callable[[], Array]) -> Blocks:
+    """The kernels grow older by a block; every so many blocks, and at first, a new one joins them."""
+    passed = jnp.where(now.blocks > 0, 2 * now.last - now.ahead + ahead, 0)
+    ages = now.ages + passed
+
+    def joined() -> tuple[Array, Array]:
+        return jnp.stack([kernel(), *now.kernels[:2]]), jnp.stack([jnp.zeros_like(passed), *ages[:2]])
+
+    if rule.keep == 1:
+        kernels, ages = joined()
+    else:
+        sharing = jnp.where(now.free, rule.keep, rule.renew)
+        due = (now.blocks <= rule.order) | (now.blocks % sharing == 0)
+        kernels, ages = jax.lax.cond(due, joined, lambda: (now.kernels, ages))
+    return now._replace(kernels=kernels, ages=ages)
+
+
+def _extrapolated(rule: Rule, now: Blocks) -> tuple[Float[Array, "points points"], Float[Array, "points points"]]:
+    """The kernel at the centre of this block, and the change per half step that its features miss."""
+    ages = now.ages.astype(now.c.dtype)
+
+    def slope(young: int) -> Array:
+        change = (now.kernels[young] - now.kernels[young + 1]) / jnp.maximum(ages[young + 1] - ages[young], 1.0)
+        return jnp.where(now.blocks > young, change, 0.0)
+
+    recent = slope(0)
+    return now.kernels[0] + recent * ages[0], recent if rule.order == 1 else recent - slope(1)
+
+
+class Walk(NamedTuple):
+    """The steps first ≤ k < stop of a block; indices[b] are the points of the steps from b · size on."""
+
+    first: Int[Array, ""]
+    stop: Int[Array, ""]
+    size: int
+    indices: Callable[[Array], Int[Array, "size batch"]]
+
+
+def _recursion(
+    loss: AbstractLoss, outputs: Array, y: Array, scaled: Array, walk: Walk
+) -> tuple[Float[Array, " points"], Float[Array, " points"], Int[Array, ""]]:
+    """The steps in the outputs alone: summed errors, displacement of the outputs, first non-finite step or −1.
+
+    The displacement is carried, not the outputs: small moves of large outputs would round away.
+    """
+
+    def part(b: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        indices = walk.indices(b)
+
+        def body(k: Array, inner: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            total, moved, lost = inner
+            i = indices[k - b * walk.size]
+            residual = -loss.derivative(outputs[i] + moved[i], y[i])
+            lost = jnp.where((lost < 0) & ~jnp.all(jnp.isfinite(residual)), k, lost)
+            return (
+                total.at[i].add(residual / float(i.size)),
+                moved + jnp.sum(residual[:, None] * scaled[i], axis=0),
+                lost,
+            )
+
+        first, stop = jnp.maximum(walk.first, b * walk.size), jnp.minimum(walk.stop, (b + 1) * walk.size)
+        return jax.lax.fori_loop(first, stop, body, carry)
+
+    zero, never = jnp.zeros_like(outputs), jnp.full_like(walk.first, -1)
+    edges = walk.first // walk.size, (walk.stop + walk.size - 1) // walk.size
+    return jax.lax.fori_loop(*edges, part, (zero, zero, never))
+
+
+def _moved(
+    network: Shallow, constants: Constants, features: Features, total: Array, c: Array, w: Array
+) -> tuple[Array, Array]:
+    """The parameters after errors that add up to `total` [points]."""
+    w = w + constants.increment * product(constants.x.T, total[:, None] * features.d)
+    return (c + constants.increment * product(total, features.h) if network.train_output else c), w
+
+
+def _window(constants: Constants, key: RandomKey, first: Array, rows: int) -> Int[Array, " rows"]:
+    """The indices of the steps from `first` on, `rows` of them in all, from as many blocks of draws as it takes."""
+    size, steps = block_steps(constants.batch), rows // constants.batch
+    blocks = [indices_of(constants, key, first // size + b) for b in range(-(-steps // size) + 1)]
+    return jax.lax.dynamic_slice_in_dim(jnp.concatenate(blocks), first % size, steps).ravel()

@@ -1,0 +1,212 @@
+"""The loop over the blocks of one replica, compiled by numba: the same algorithm as `_blocks`, in plain arithmetic."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from jaxlimit.simulation._control import FREE, GROWTH, LEAP, STEADY
+from jaxlimit.simulation._passes import passes, products
+from jaxlimit.simulation._tiles import TILE, compiler
+
+STEP, LENGTH, LAST, AHEAD, COUNT, FORCED, FREE_NOW, LOST, AGE = range(9)
+"""Places in the integers of a replica; its three ages begin at the last."""
+
+
+@lru_cache(maxsize=32)
+def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], dtype: np.dtype) -> Callable[..., None]:
+    """Compile the loop over blocks for one activation, one loss and one precision."""
+    native = compiler()
+    (move, look, glance), accumulate = passes(scalar, dtype), products(dtype)
+    recursion, extrapolated, following = _recursion(derivative), native()(_extrapolated), native()(_following)
+    tile = TILE
+
+    # Loops and no assignments of slices: numba would compile their error messages, for seconds.
+    @native()
+    def remember(c, w, old_c, old_w, t):  # type: ignore[no-untyped-def]
+        for n in range(t * tile, (t + 1) * tile):
+            old_c[n] = c[n]
+        for n in range(w.shape[1]):
+            old_w[t, n] = w[t, n]
+
+    @native()
+    def ahead_of(c, w, old_c, old_w, t, far, ahead_c, ahead_w):  # type: ignore[no-untyped-def]
+        """A tile's parameters on the straight line from the block before, `far` times its length from here."""
+        first = t * tile
+        for n in range(first, first + tile):
+            ahead_c[n - first] = c[n] + far * (c[n] - old_c[n])
+        for n in range(w.shape[1]):
+            ahead_w[n] = w[t, n] + far * (w[t, n] - old_w[t, n])
+
+    @native(nogil=True)
+    def run(  # type: ignore[no-untyped-def]
+        c, w, old_c, old_w, kernels, drift, largest, numbers, indices, first, stop, end, width,
+        x, gram, y, output, increment, train, order, keep, renew, shortest, longest, allowance, total, h, d,
+    ):  # fmt: skip
+        points, (four, rank) = y.size, x.shape
+        errors, directions = np.zeros(four, c.dtype), np.zeros((rank, four), c.dtype)
+        ahead_c, ahead_w = np.empty(tile, c.dtype), np.empty(rank * tile, c.dtype)
+        rate, waits = increment * output, False
+        while numbers[STEP] < stop:
+            # Blocks of equal length up to the next save, none longer than planned.
+            remaining = end - numbers[STEP]
+            length = (remaining - 1) // ((remaining - 1) // numbers[LENGTH] + 1) + 1
+            begin = numbers[STEP] - first
+            if begin + length > indices.shape[0]:
+                break
+            # The k-th of h steps sees the features after k steps: on average those after (h − 1)/2.
+            ahead = length - 1 if order == 2 and numbers[LAST] > 0 else 0
+            far = c.dtype.type(ahead / max(2 * numbers[LAST], 1))
+            count = numbers[COUNT]
+            fresh = count <= order or count % (keep if numbers[FREE_NOW] else renew) == 0
+            sums, unused, of_h, of_d = np.zeros(four), np.zeros(four), np.zeros((four, four)), np.zeros((four, four))
+            for t in range(w.shape[0]):
+                here, size = c[t * tile : (t + 1) * tile], min(tile, width - t * tile)
+                if waits:
+                    if order == 2:
+                        remember(c, w, old_c, old_w, t)
+                    move(here, w[t], h[t], d[t], errors, directions, train)
+                if ahead > 0:
+                    glance(here[:size], w[t], x, h[t], sums)
+                    ahead_of(c, w, old_c, old_w, t, far, ahead_c, ahead_w)
+                    look(ahead_c[:size], ahead_w, x, h[t], d[t], unused)
+                else:
+                    look(here[:size], w[t], x, h[t], d[t], sums)
+                if fresh and train:
+                    accumulate(h[t], of_h)
+                if fresh:
+                    accumulate(d[t], of_d)
+            passed = 2 * numbers[LAST] - numbers[AHEAD] + ahead if count > 0 else 0
+            for k in range(AGE, AGE + 3):
+                numbers[k] += passed
+            if fresh:
+                numbers[AGE + 2], numbers[AGE + 1], numbers[AGE] = numbers[AGE + 1], numbers[AGE], 0
+                for i in range(points):
+                    for j in range(points):
+                        kernels[2, i, j], kernels[1, i, j] = kernels[1, i, j], kernels[0, i, j]
+                        k, m = min(i, j), max(i, j)
+                        kernels[0, i, j] = of_h[k, m] + of_d[k, m] * gram[k, m]
+            outputs = np.empty(points, c.dtype)
+            for m in range(points):
+                outputs[m] = output * sums[m]
+                largest[0] = max(largest[0], abs(outputs[m]))
+            kernel, missed = extrapolated(kernels, numbers, order)
+            kernel *= rate / c.dtype.type(indices.shape[1])
+            added, lost = recursion(outputs, y, kernel, indices[begin : begin + length])
+            if numbers[LOST] < 0 and lost >= 0:
+                numbers[LOST] = numbers[STEP] + lost
+            # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
+            unseen = 1.0 + (numbers[LAST] / length) ** 2 if count == order else 1.0
+            worst = 0.0
+            for m in range(points):
+                wrong = 0.0
+                for i in range(points):
+                    wrong += missed[m, i] * added[i]
+                wrong *= 0.5 * rate * (length - 1) * unseen
+                drift[m] += wrong
+                worst = max(worst, abs(wrong)) if np.isfinite(wrong) else np.inf
+            planned = numbers[LENGTH]
+            numbers[LENGTH], numbers[FREE_NOW], forced = following(
+                order, shortest, longest, allowance, total, planned, length, worst, count >= order
+            )
+            numbers[FORCED] += forced
+            numbers[STEP] += length
+            numbers[LAST], numbers[AHEAD], numbers[COUNT] = length, ahead, count + 1
+            for m in range(points):
+                errors[m] = increment * added[m]
+                for j in range(rank):
+                    directions[j, m] = errors[m] * x[m, j]
+            waits = True
+        if waits:
+            for t in range(w.shape[0]):
+                here = c[t * tile : (t + 1) * tile]
+                if order == 2:
+                    remember(c, w, old_c, old_w, t)
+                move(here, w[t], h[t], d[t], errors, directions, train)
+
+    return run
+
+
+def _recursion(derivative: Callable[..., Any]) -> Callable[..., Any]:
+    """The steps of a block in the outputs alone, for one loss."""
+    native = compiler()
+    residual_of = native()(derivative)
+
+    @native()
+    def of_single_samples(outputs, y, kernel, indices, added):  # type: ignore[no-untyped-def]
+        """The next error needs one entry of what the last one moves: it does not wait for the others."""
+        points, lost, error, row = y.size, -1, y.dtype.type(0), kernel[0]
+        moved = np.zeros(points, y.dtype)
+        for k in range(indices.shape[0]):
+            i = indices[k, 0]
+            here = moved[i] + row[i] * error
+            for m in range(points):
+                moved[m] += row[m] * error
+            error, row = -residual_of(outputs[i] + here, y[i]), kernel[i]
+            added[i] += error
+            if lost < 0 and not np.isfinite(error):
+                lost = k
+        return lost
+
+    @native()
+    def of_batches(outputs, y, kernel, indices, added):  # type: ignore[no-untyped-def]
+        points, (steps, batch), lost = y.size, indices.shape, -1
+        moved, errors, share = np.zeros(points, y.dtype), np.empty(batch, y.dtype), y.dtype.type(1 / batch)
+        for k in range(steps):
+            for b in range(batch):
+                i = indices[k, b]
+                errors[b] = -residual_of(outputs[i] + moved[i], y[i])
+                if lost < 0 and not np.isfinite(errors[b]):
+                    lost = k
+            for b in range(batch):
+                i, error, row = indices[k, b], errors[b], kernel[indices[k, b]]
+                added[i] += share * error
+                for m in range(points):
+                    moved[m] += row[m] * error
+        return lost
+
+    @native()
+    def recursion(outputs, y, kernel, indices):  # type: ignore[no-untyped-def]
+        """Errors added up by point, and the first non-finite step or −1; `kernel` holds κ K / batch."""
+        added = np.zeros(y.size, y.dtype)
+        if indices.shape[1] == 1:
+            return added, of_single_samples(outputs, y, kernel, indices, added)
+        return added, of_batches(outputs, y, kernel, indices, added)
+
+    return recursion
+
+
+def _extrapolated(kernels, numbers, order):  # type: ignore[no-untyped-def]
+    """`_blocks._extrapolated` for one replica."""
+    points, count = kernels.shape[1], numbers[COUNT]
+    kernel, missed = kernels[0].copy(), np.zeros((points, points), kernels.dtype)
+    for young in range(order):
+        if count > young:
+            share = kernels.dtype.type(1 / max(numbers[AGE + young + 1] - numbers[AGE + young], 1))
+            for i in range(points):
+                for j in range(points):
+                    slope = share * (kernels[young, i, j] - kernels[young + 1, i, j])
+                    if young == 0:
+                        kernel[i, j] += slope * numbers[AGE]
+                        missed[i, j] = slope
+                    else:
+                        missed[i, j] -= slope
+    return kernel, missed
+
+
+def _following(order, shortest, longest, allowance, total, planned, length, size, known):  # type: ignore[no-untyped-def]
+    """`_control.following` in plain arithmetic."""
+    if allowance == 0:
+        return (longest if order == 1 else min(longest, GROWTH * length)), True, False
+    if not known:
+        return max(shortest, min(longest, GROWTH * length)), False, False
+    share = length / total
+    allowed = allowance * (share if order == 1 else math.sqrt(share))
+    free = size * FREE <= allowed or not math.isfinite(size)
+    ratio = FREE if free else allowed / size
+    growth, most = LEAP if free else GROWTH, planned if order == 1 else length
+    factor = min(max(STEADY * (ratio if order == 1 or ratio < 1 else math.sqrt(ratio)), 1 / LEAP), growth)
+    wanted = max(shortest, min(longest, int(min(factor * length, growth * most))))
+    return wanted, free, ratio < 1 and planned <= shortest
