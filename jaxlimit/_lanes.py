@@ -68,11 +68,11 @@ def run_lanes(
             check()
             results[number] = lane(number, check)
 
-    crew = _crew(lanes, devices)
-    with ThreadPoolExecutor(len(crew), thread_name_prefix="lane") as pool:
+    workers = crew(lanes, devices)
+    with ThreadPoolExecutor(len(workers), thread_name_prefix="lane") as pool:
         try:
-            shared = {device: prepare(device) for device in dict.fromkeys(crew)}
-            futures = [pool.submit(worker, shared[device]) for device in crew]
+            shared = {device: prepare(device) for device in dict.fromkeys(workers)}
+            futures = [pool.submit(worker, shared[device]) for device in workers]
             _until_done(futures)
         except BaseException:
             stop.set()
@@ -80,7 +80,7 @@ def run_lanes(
     return results
 
 
-def _crew(lanes: int, devices: Sequence[jax.Device]) -> list[jax.Device]:
+def crew(lanes: int, devices: Sequence[jax.Device]) -> list[jax.Device]:
     """One entry per worker: the device it feeds."""
     hosts = sum(device.platform == "cpu" for device in devices)
     each = [max(1, cores() // hosts) if device.platform == "cpu" else 1 for device in devices]

@@ -42,6 +42,11 @@ class Samples(eqx.Module):
         return self.values.shape[0]
 
     @property
+    def cost(self) -> int:
+        """Neuron-steps of one replica, width × steps: what the exact chain pays for, whatever the method."""
+        return self.width * int(self.steps[-1])
+
+    @property
     def diverged(self) -> int:
         """Number of replicas that left the finite numbers."""
         return int(np.sum(self.diverged_at >= 0))

@@ -1,5 +1,7 @@
 """Simulation: SGD of networks of finite width, thousands at once."""
 
+from jaxlimit.simulation._antithetic import Antithetic as Antithetic
+from jaxlimit.simulation._antithetic import antithetic as antithetic
 from jaxlimit.simulation._base import AbstractMethod as AbstractMethod
 from jaxlimit.simulation._draws import draws as draws
 from jaxlimit.simulation._simulate import simulate as simulate

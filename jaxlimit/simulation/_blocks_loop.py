@@ -48,7 +48,7 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
         points, (four, rank) = y.size, x.shape
         errors, directions = np.zeros(four, c.dtype), np.zeros((rank, four), c.dtype)
         ahead_c, ahead_w = np.empty(tile, c.dtype), np.empty(rank * tile, c.dtype)
-        rate, waits = increment * output, False
+        rate, waits, nothing = increment * output, False, np.zeros((0, 0), c.dtype)
         while numbers[STEP] < stop:
             # Blocks of equal length up to the next save, none longer than planned.
             remaining = end - numbers[STEP]
@@ -69,7 +69,7 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
                         remember(c, w, old_c, old_w, t)
                     move(here, w[t], h[t], d[t], errors, directions, train)
                 if ahead > 0:
-                    glance(here[:size], w[t], x, h[t], sums)
+                    glance(here[:size], w[t], x, nothing, 0, h[t], sums)
                     ahead_of(c, w, old_c, old_w, t, far, ahead_c, ahead_w)
                     look(ahead_c[:size], ahead_w, x, h[t], d[t], unused)
                 else:

@@ -19,7 +19,8 @@ from jaxlimit.networks import Shallow
 from jaxlimit.simulation._blocks_loop import AGE, COUNT, FORCED, FREE_NOW, LENGTH, LOST, STEP, loop_of_blocks
 from jaxlimit.simulation._control import Rule, stated
 from jaxlimit.simulation._draws import block_steps
-from jaxlimit.simulation._passes import POINTS
+from jaxlimit.simulation._passes import fours
+from jaxlimit.simulation._readout import outputs_of_weights, readers
 from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, Run, indices_of, recorded
 from jaxlimit.simulation._tiles import TILE, aligned, rows_of, tile_into
 
@@ -58,7 +59,8 @@ class Lane(NamedTuple):
 def chain(rule: Rule, of: Run) -> Advance:
     """What advances a lane of this run; the same contract as XLA's."""
     # Made here, once for all lanes: their threads would compile a copy each. The first call compiles, not this.
-    run = loop_of_blocks(of.network.activation.scalar(of.dtype), of.problem.loss.scalar(), of.dtype)
+    scalar = of.network.activation.scalar(of.dtype)
+    run, (read, _) = loop_of_blocks(scalar, of.problem.loss.scalar(), of.dtype), readers(scalar, of.dtype)
     lengths = int(rule.shortest), int(rule.longest), float(rule.allowance), float(rule.total)
     width, places = of.width, _Places(of.dtype)
 
@@ -77,21 +79,13 @@ def chain(rule: Rule, of: Run) -> Advance:
             np.asarray(a) for a in (constants.x, constants.y, constants.output, constants.increment)
         )
         lane = moving if isinstance(moving, Lane) else _begin(rule, moving, y.size, places)
-        fours = np.minimum(np.arange(-(-y.size // POINTS) * POINTS), y.size - 1)
-        features = (places.of(name, (lane.w.shape[1], fours.size * TILE)) for name in "hd")
-        fixed_part = (
-            x[fours],
-            x @ x.T,
-            y,
-            output[()],
-            increment[()],
-            network.train_output,
-            *rule[:3],
-            *lengths,
-            *features,
-        )
-        window, real, (device,) = _Window(constants, keys, rule), int(fixed.real), constants.x.devices()
-        saved = []
+        points = x[fours(y.size)]
+        features = (places.of(name, (lane.w.shape[1], len(points) * TILE)) for name in "hd")
+        problem = points, x @ x.T, y, output[()], increment[()], network.train_output
+        fixed_part = *problem, *rule[:3], *lengths, *features
+        real = int(fixed.real)
+        window = _Window(constants, keys[:real], rule)
+        saved = list[Any]()
         for stop, end in zip(stops[1:].tolist(), ends.tolist(), strict=True):
             late = np.flatnonzero(lane.numbers[:real, STEP] < stop)
             while late.size:
@@ -99,14 +93,23 @@ def chain(rule: Rule, of: Run) -> Advance:
                 for r in late:
                     run(*(part[r] for part in lane), indices[r], first, stop, end, width, *fixed_part)
                 late = late[lane.numbers[late, STEP] < stop]
-            w = rows_of(lane.w, width)
             error = stated(rule.order, lane.drift, lane.numbers[:, COUNT], lane.largest[:, 0]).astype(x.dtype)
-            now = Moving(
-                *jax.device_put((lane.c[:, :width].copy(), w, lane.diverged.copy(), error, lane.forced.copy()), device)
-            )
-            saved.append((*_record(network, observe, constants, now, fixed), error))
-        values, seen, error = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
-        return lane, values, error, seen
+            seen: tuple[Any, Any]
+            if observe is None:
+                seen = outputs_of_weights(read, constants, fixed, lane.c, lane.w, width), None
+            else:
+                found = (
+                    lane.c[:, :width].copy(),
+                    rows_of(lane.w, width),
+                    lane.diverged.copy(),
+                    error,
+                    lane.forced.copy(),
+                )
+                now = Moving(*jax.device_put(found, *constants.x.devices()))
+                seen = _record(network, observe, constants, now, fixed)
+            saved.append((*seen, error))
+        values, observed, error = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
+        return lane, values, error, observed
 
     return advance
 

@@ -1,21 +1,32 @@
-"""What a step costs, to choose a method and to cut runs into calls; measured, and checked by a benchmark.
+"""What a step costs, to choose a method and to cut runs into calls; measured, and held against time by a benchmark.
 
 Nanoseconds on one core of a CPU of 2023. Ratios between methods matter and carry over; absolute times need not.
 """
 
-from jaxlimit.simulation._control import Rule
+import math
+
+from jaxlimit.simulation._control import LEAP, Rule
 from jaxlimit.simulation._state import Run
 
 
 def stepwise_seconds(run: Run, native: bool) -> float:
-    """Seconds per step and replica of the exact chain, on one core."""
-    each = 0.11 * run.rank + 0.45 if native else 0.2 * run.rank + 1.0
+    """Seconds per step and replica of the exact chain: a pass over w, and an activation."""
+    each = 0.075 * run.rank + 0.6 if native else 0.12 * run.rank + 1.8
     return 1e-9 * run.width * run.batch * each
 
 
-def sstep_seconds(run: Run, rule: Rule, native: bool) -> float:
-    """Seconds per step and replica of the chain in blocks of the longest length, on one core."""
-    points = rule.rows or run.points
-    products = (2 * rule.order + 2) * points * run.rank + (2 if native else 4) * points**2 / rule.keep
-    each = products / (55 if native else 40) + 0.35 * points * rule.order
-    return 1e-9 * (run.width * each / int(rule.longest) + (10 if native else 40) * run.batch)
+def sstep_seconds(run: Run, rule: Rule, length: int, native: bool) -> float:
+    """Seconds per step and replica of the chain in blocks of this length: products at 100 operations a nanosecond.
+
+    A block takes features (at order 2 at two places) and one move; kernels are shared by several blocks, except
+    by the first (half of a kernel follows by symmetry in native code). Blocks that grow begin with shorter ones.
+    The recursion over the steps runs in the outputs.
+    """
+    points, steps = rule.rows or run.points, max(1, run.steps)
+    grown = math.log(max(1.0, length / int(rule.start)), LEAP)
+    blocks = math.ceil(steps / length) + math.ceil(grown)
+    kernels = min(blocks, rule.order + 1 + blocks / (rule.keep if rule.allowance > 0 else rule.renew))
+    features = 0.01 * (2 * rule.order + 2) * points * run.rank + (0.35 if native else 1.0) * rule.order * points
+    kernel = 0.01 * (2 if native else 4) * points**2
+    a_sample = 8 + 0.07 * points if native else 60 + 0.1 * points
+    return 1e-9 * (run.width * (blocks * features + kernels * kernel) / steps + run.batch * a_sample)

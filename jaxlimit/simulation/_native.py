@@ -20,6 +20,7 @@ from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.simulation._draws import BLOCK
 from jaxlimit.simulation._native_few import loop_of_few_points
+from jaxlimit.simulation._readout import outputs_of_rows, outputs_of_weights, readers
 from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, lane_indices, recorded
 from jaxlimit.simulation._tiles import TILE, aligned, compiler, rows_of, tiled
 
@@ -59,6 +60,7 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
     forms = network.activation.scalar(dtype), loss.scalar(), np.dtype(dtype)
     # Made here, once for all lanes: their threads would compile a copy each. The first call compiles, not this.
     of_w, of_few_points = _loop(*forms), loop_of_few_points(*forms)
+    of_weights, of_rows = readers(forms[0], forms[2])
 
     def advance(
         network: Shallow,
@@ -77,7 +79,7 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
         few = 2 * x.shape[0] <= 3 * x.shape[1]
         now = moving if isinstance(moving, Ready) else _ready(moving, x, few)
         gram = x @ x.T
-        (device,), real, block, saved = constants.x.devices(), int(fixed.real), -1, []
+        real, block, saved = int(fixed.real), -1, list[Any]()
         for first, last in zip(stops[:-1].tolist(), stops[1:].tolist(), strict=True):
             step = first
             while step < last:
@@ -94,10 +96,18 @@ def chain(network: Shallow, loss: AbstractLoss, dtype: np.dtype) -> Advance:
                     of_w(now.c, now.rows, x, y, turns, *rest, now.diverged)
                 step = stop
             width = now.c.shape[1]
-            with np.errstate(invalid="ignore", over="ignore"):  # of replicas that diverged
-                w = now.w + x.T @ rows_of(now.moved, width) if few else rows_of(now.rows, width)
-            c, w, diverged = jax.device_put((now.c.copy(), w, now.diverged.copy()), device)
-            saved.append(_record(network, observe, constants, Moving(c, w, diverged, now.error, now.forced), fixed))
+            found: tuple[Any, Any]
+            if observe is None and not few:
+                found = outputs_of_weights(of_weights, constants, fixed, now.c, now.rows, width), None
+            elif observe is None and constants.at.shape[0] == 0:
+                found = outputs_of_rows(of_rows, constants, fixed, now.c, now.rows, width), None
+            else:
+                with np.errstate(invalid="ignore", over="ignore"):  # of replicas that diverged
+                    w = now.w + x.T @ rows_of(now.moved, width) if few else rows_of(now.rows, width)
+                c, w, diverged = jax.device_put((now.c.copy(), w, now.diverged.copy()), *constants.x.devices())
+                state = Moving(c, w, diverged, now.error, now.forced)
+                found = _record(network, observe, constants, state, fixed)
+            saved.append(found)
         values, seen = jax.tree.map(lambda *parts: np.stack(parts, axis=1), *saved)
         return now, values, None, seen
 

@@ -10,10 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from jaxlimit._typing import Host
 from jaxlimit.simulation._tiles import TILE, compiler
 
 POINTS = 4
 """Points are handled so many at a time."""
+
+
+def fours(points: int) -> Host:
+    """Which points a pass goes over: all of them, the last one again until they come in fours."""
+    return np.minimum(np.arange(-(-points // POINTS) * POINTS), points - 1)
 
 
 @lru_cache(maxsize=32)
@@ -104,15 +110,24 @@ def passes(scalar: Callable[..., Any], dtype: np.dtype) -> tuple[Callable[..., A
                 outputs[k] += features(c, h[k * tile : (k + 1) * tile], d[k * tile : (k + 1) * tile])
 
     @native()
-    def glance(c, w, x, u, outputs):  # type: ignore[no-untyped-def]
-        """The tile's part of the outputs alone; `u` is only a place to work in."""
+    def glance(c, w, x, frozen, first, u, outputs):  # type: ignore[no-untyped-def]
+        """The tile's part of the outputs alone, from neuron `first` on; `u` is only a place to work in.
+
+        `frozen` [points, neurons], or nothing, is what adds to w·x without moving.
+        """
+        last = frozen.shape[0] - 1
         for m in range(0, x.shape[0], 2):
             forward(w, u[: 2 * tile], x[m], x[m + 1])
             for k in (0, 1):
-                row, sum_ = u[k * tile : (k + 1) * tile], zero
-                for n in range(c.size):
-                    sum_ += c[n] * pair(row[n])[0]
-                outputs[m + k] += sum_
+                row, part = u[k * tile : (k + 1) * tile], zero
+                if last >= 0:
+                    beside = frozen[min(m + k, last), first : first + c.size]
+                    for n in range(c.size):
+                        part += c[n] * pair(row[n] + beside[n])[0]
+                else:
+                    for n in range(c.size):
+                        part += c[n] * pair(row[n])[0]
+                outputs[m + k] += part
 
     return move, look, glance
 

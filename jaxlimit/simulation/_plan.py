@@ -24,14 +24,14 @@ class Piece(NamedTuple):
         return bool(self.stops[-1] == self.ends[-1])
 
 
-def pieces(steps: Host, chain: Chain, lanes: int) -> list[Piece]:
+def pieces(steps: Host, chain: Chain) -> list[Piece]:
     """Cut the steps to save into calls: one where the whole lane is cheap, else pieces of about PIECE_SECONDS.
 
     A long piece has one stop, a multiple of the method's unit after the last save. Bounded pieces make progress
     visible and interrupts quick.
     """
     edges = np.concatenate([[0], steps]).astype(np.int32)
-    cost = chain.seconds * lanes
+    cost = chain.seconds * chain.lanes
     if steps[-1] * cost <= PIECE_SECONDS:
         return [Piece(edges, edges[1:])]
     most = chain.unit * max(1, int(PIECE_SECONDS / (cost * chain.unit)))

@@ -1,19 +1,15 @@
 """simulate: thousands of independent networks of one width, and their outputs at the save times."""
 
-import math
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jaxlimit._arguments import (
-    STEP_LIMIT,
     float_dtype,
     instance,
     natural_number,
@@ -23,21 +19,28 @@ from jaxlimit._arguments import (
     require,
     save_times,
 )
-from jaxlimit._lanes import Progress, chosen_devices, run_lanes
-from jaxlimit._typing import ArrayLike, Host, RandomKey
-from jaxlimit.kernels import empirical_gram
-from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
+from jaxlimit._lanes import Progress, chosen_devices, crew, run_lanes
+from jaxlimit._typing import ArrayLike, RandomKey
+from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.scalings import AbstractScaling
 from jaxlimit.simulation._base import AbstractMethod
-from jaxlimit.simulation._draws import parameters_key, replica_key, thresholds
+from jaxlimit.simulation._checks import (
+    check_observable,
+    check_stability,
+    first_lost,
+    require_representable,
+    warn_without_limit,
+)
+from jaxlimit.simulation._choose import chosen_method
+from jaxlimit.simulation._draws import replica_key, thresholds
+from jaxlimit.simulation._memory import require_room
 from jaxlimit.simulation._plan import pieces
 from jaxlimit.simulation._span import span
 from jaxlimit.simulation._state import Constants, Run, begin
-from jaxlimit.simulation._stepwise import Stepwise
 
-STABILITY_NEURONS = 1024
+REPLICA_LIMIT = 2**32
+"""Replica numbers are folded into the key as 32-bit integers."""
 
 
 def simulate(
@@ -79,25 +82,51 @@ def simulate(
         >>> samples.values.shape, samples.steps.tolist()
         ((5, 2, 4), [0, 64])
     """
+    return train(
+        problem, width, ts, replicas, key, method, at, observe, batch, dtype, devices, first, progress, half=None
+    )
+
+
+def train(
+    problem: Problem,
+    width: int,
+    ts: ArrayLike,
+    replicas: int,
+    key: RandomKey,
+    method: AbstractMethod | None,
+    at: ArrayLike | None,
+    observe: Callable[[Neurons, Neurons], Any] | None,
+    batch: int,
+    dtype: Any,
+    devices: Sequence[jax.Device] | None,
+    first: int,
+    progress: Progress | None,
+    half: int | None,
+) -> Samples:
+    """`simulate`; with `half` 0 or 1, of that half of networks twice as wide, on every other of their samples."""
     network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
     batch, first = positive_integer("batch", batch), natural_number("first", first)
+    require(first + replicas <= REPLICA_LIMIT, "first", "keep replica numbers below 2³²", f"it is {first}")
     times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
     steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
-    method = instance("method", Stepwise() if method is None else method, AbstractMethod, "be a method like Stepwise()")
     require(observe is None or callable(observe), "observe", "be a function", f"it is a {type(observe).__name__}")
     require(progress is None or callable(progress), "progress", "be a function", f"it is a {type(progress).__name__}")
     chosen = chosen_devices(devices)
-    extra = np.zeros((0, problem.data.inputs)) if at is None else real_array("at", at, 2)
     inputs = problem.data.inputs
+    extra = np.zeros((0, inputs)) if at is None else real_array("at", at, 2)
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
-    _require_representable(problem.data.x, problem.data.y, extra, kind)
-    if observe is not None:
-        _check_observable(observe, width, inputs, kind)
+    require_representable(problem.data.x, problem.data.y, extra, kind)
+    seen = 0 if observe is None else check_observable(observe, width, inputs, kind)
     reduced = span(problem.data.x, extra)
-    chain = method.chain(Run(problem, network, width, reduced.x.shape[1], int(steps[-1]), batch, kind, chosen))
-    _check_stability(problem, width, key)
-    _warn_without_limit(problem.scaling, network)
+    run = Run(problem, network, width, reduced.x.shape[1], len(extra), int(steps[-1]), batch, kind, chosen)
+    if method is None:
+        method = chosen_method(run)
+    chain = instance("method", method, AbstractMethod, "be a method like Stepwise()").chain(run)
+    count = -(-replicas // chain.lanes)
+    require_room(run, chain, replicas, steps.size, seen, len(crew(count, chosen)))
+    check_stability(problem, width, key)
+    warn_without_limit(problem.scaling, network)
 
     output = problem.scaling.output(width)
     increment = problem.learning_rate * problem.scaling.learning_rate(width) * output
@@ -110,20 +139,19 @@ def simulate(
         "bounds": thresholds(problem.data.weights),
         "output": np.asarray(output, kind),
         "increment": np.asarray(increment, kind),
+        "half": None if half is None else np.asarray(half, np.int32),
     }
-    lanes = method.lane_width(width, chosen[0].platform)
-    count = -(-replicas // lanes)
-    plan = pieces(steps, chain, lanes)
+    lanes, plan = chain.lanes, pieces(steps, chain)
     report = _Reporter(progress, count * max(1.0, float(steps[-1])))
 
     def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
-        constants = Constants(**jax.device_put(host, device), batch=batch, half=None)
+        constants = Constants(**jax.device_put(host, device), batch=batch, inputs=inputs)
         base = jax.device_put(key, device)
 
         def lane(number: int, check: Callable[[], None]) -> Any:
             keys = _lane_keys(base, np.asarray(first + number * lanes + np.arange(lanes), np.uint32))
             real = jnp.asarray(min(lanes, replicas - number * lanes), jnp.int32)
-            moving, fixed = begin(network, constants, keys, real, width, inputs, observe is not None)
+            moving, fixed = begin(network, constants, keys, real, width, observe is not None, not run.on_cpus)
             saved = []
             for piece in plan:
                 check()
@@ -132,102 +160,27 @@ def simulate(
                 report.add(float(piece.stops[-1] - piece.stops[0]))
                 if piece.saves:
                     saved.append(jax.device_get(tuple(found)))
-            last = np.asarray(moving.diverged), np.asarray(moving.forced)
+            last = np.array(moving.diverged), np.array(moving.forced)
             return *jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved), *last
 
         return lane
 
     parts = run_lanes(prepare, count, chosen)
-    values, error, seen, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
-    diverged = _first_lost(diverged, values, steps)
+    values, error, observed, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
+    diverged = first_lost(diverged, values, steps)
     forced = None if error is None else forced
-    samples = Samples(times, values, seen, steps, diverged, chain.name, width, lanes, error, forced)
+    samples = Samples(times, values, observed, steps, diverged, chain.name, width, lanes, error, forced)
     if samples.diverged:
-        first_step = int(np.min(diverged[diverged >= 0]))
         warnings.warn(
-            f"{samples.diverged} of {replicas} replicas diverged, the first at step {first_step}; "
-            "they are recorded in `diverged_at`.",
-            stacklevel=2,
+            f"{samples.diverged} of {replicas} replicas diverged, the first at step "
+            f"{int(np.min(diverged[diverged >= 0]))}; they are recorded in `diverged_at`.",
+            stacklevel=3,
         )
     method.review(samples)
     return samples
 
 
 _lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))
-
-
-@eqx.filter_jit
-def _largest_diagonal(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, ""]:
-    parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
-    # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
-    return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
-
-
-def _require_representable(x: Host, y: Host, extra: Host, kind: np.dtype) -> None:
-    """The cast to the run's precision must neither overflow nor turn a point into zero."""
-    for name, array in (("problem.data.x", x), ("problem.data.y", y[:, None]), ("at", extra)):
-        largest = np.max(np.abs(array), axis=1, initial=0.0)
-        limits = np.finfo(kind)
-        fits = (largest == 0) | ((largest >= float(limits.tiny)) & (largest <= float(limits.max)))
-        require(
-            bool(np.all(fits)),
-            name,
-            f"be representable in {kind}",
-            f"row {int(np.argmin(fits))} has largest entry {largest[int(np.argmin(fits))]:.3g}" if fits.size else "",
-        )
-
-
-def _check_observable(observe: Callable[[Neurons, Neurons], Any], width: int, inputs: int, kind: np.dtype) -> None:
-    """Trace the observable once, without computing: every leaf it returns must be numbers."""
-    wrong: list[str] = []
-
-    def traced(now: Neurons, start: Neurons) -> None:
-        for leaf in jax.tree.leaves(observe(now, start)):
-            dtype = getattr(leaf, "dtype", np.dtype(type(leaf)) if isinstance(leaf, int | float | complex) else None)
-            if dtype is None:
-                wrong.append(f"a {type(leaf).__name__}")
-            elif not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
-                wrong.append(f"an array of {dtype}")
-
-    c, w = jax.ShapeDtypeStruct((width,), kind), jax.ShapeDtypeStruct((width, inputs), kind)
-    jax.eval_shape(lambda *parts: traced(Neurons(*parts[:2]), Neurons(*parts[2:])), c, w, c, w)
-    require(not wrong, "observe", "return a pytree of arrays of numbers", f"it returned {', '.join(wrong)}")
-
-
-def _first_lost(diverged: Host, values: Host, steps: Host) -> Host:
-    """The step of the first non-finite residual or, if earlier, of the first save with a non-finite output; else −1.
-
-    The steps between the last finite residual and a save can overflow with no residual to show it.
-    """
-    lost = ~np.all(np.isfinite(values), axis=2)
-    saved = np.where(np.any(lost, axis=1), steps[np.argmax(lost, axis=1)], STEP_LIMIT)
-    first = np.minimum(np.where(diverged >= 0, diverged.astype(np.int64), STEP_LIMIT), saved)
-    return np.where(first < STEP_LIMIT, first, -1)
-
-
-def _check_stability(problem: Problem, width: int, key: RandomKey) -> None:
-    """A step multiplies its own residual by 1 − αB(x, x)/N: beyond 2 the chain explodes.
-
-    B is estimated from the first neurons of replica 0, whatever the law or the activation: a few per cent
-    are enough to tell a step from one that explodes.
-    """
-    largest = float(_largest_diagonal(problem.network, key, problem.data.x.astype(np.float32)))
-    step = problem.learning_rate * largest / width
-    require(
-        math.isfinite(step) and step <= 2.0,
-        "learning_rate",
-        "keep a step stable, α max_m B(x_m, x_m)/N ≤ 2",
-        f"α = {problem.learning_rate:g} at width {width} gives {step:.3g}: lower it or widen the network",
-    )
-
-
-def _warn_without_limit(scaling: AbstractScaling, network: Shallow) -> None:
-    mean = network.initial.c.mean
-    if mean != 0.0 and getattr(scaling, "gamma", 1.0) < 1.0:
-        warnings.warn(
-            f"E c = {mean:g} ≠ 0: the outputs at the start grow with the width and have no limit for γ < 1.",
-            stacklevel=3,
-        )
 
 
 class _Reporter:

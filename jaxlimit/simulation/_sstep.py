@@ -1,7 +1,6 @@
 """SStep: the same chain, many steps at a time, because within a block a wide network is its own linearisation."""
 
 import warnings
-from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from jaxlimit.simulation import _blocks, _blocks_native, _native
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._control import MARGIN, MOST_SHARING, SHARING, SHORTEST, START, Rule
 from jaxlimit.simulation._cost import sstep_seconds
+from jaxlimit.simulation._memory import features, lanes_on_device, parameters
 from jaxlimit.simulation._state import Chain, Run
 
 FRACTIONS = {1: 1 / 256, 2: 1 / 16}
@@ -20,6 +20,9 @@ FRACTIONS = {1: 1 / 256, 2: 1 / 16}
 
 FIRST = 16384
 """Of N^{2−γ}, so many times fewer steps make the first block under a tolerance, or SHORTEST."""
+
+NEURONS, TOGETHER = 65536, 16
+"""On CPUs replicas advance one after the other; a lane of several, with so many neurons in all, shares the calls."""
 
 SHORT = 1 / 256
 """Of N^{2−γ}: in a few blocks so short the kernel does not move enough to matter."""
@@ -53,11 +56,9 @@ class SStep(AbstractMethod):
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
         >>> problem = jl.Problem(jl.data.sphere(points=4, inputs=3), network)
         >>> samples = jl.simulate(problem, 4096, [1.0], replicas=2, key=jax.random.key(0), method=jl.SStep(block=256))
-        >>> samples.method, bool(samples.error.max() < 1e-4)
-        ('SStep(block=256)', True)
+        >>> samples.method.startswith("SStep(block=256, order=1"), bool(samples.error.max() < 1e-4)
+        (True, True)
     """
-
-    neurons_per_lane: ClassVar[int] = 65536
 
     block: int | None = eqx.field(static=True, default=None)
     order: int = eqx.field(static=True, default=1)
@@ -86,18 +87,25 @@ class SStep(AbstractMethod):
 
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
-        rule = self._rule(run)
+        rule, likely = self._rule(run)
         missing = _native.missing(run.network, run.problem.loss, run.devices)
         if rule.rows:
             missing = missing or "blocks shorter than the data are left to XLA"
         require(not (self.native and missing), "native", "be False or None here", f"{missing}")
         suits = not missing and run.dtype == np.float32 and run.points <= MANY_POINTS
         native = suits if self.native is None else self.native
-        block = self.block_length(run.width, getattr(run.problem.scaling, "gamma", 1.0))
+        block = self.block_length(run.width, run.gamma)
         length = f"block={block}" if self.tolerance is None else f"tolerance={self.tolerance:g}"
         name = f"SStep({length}, order={self.order}, native={native})"
         advance = _blocks_native.chain(rule, run) if native else _blocks.chain(rule, together=not run.on_cpus)
-        return Chain(name, advance, int(rule.longest), sstep_seconds(run, rule, native))
+        points = rule.rows or run.points
+        # Parameters now and before, three kernels; features of all neurons, of a replica or once for a worker.
+        state = (1 + self.order) * parameters(run) + 3 * run.dtype.itemsize * points**2
+        scratch = features(run, 2 * points) if run.on_cpus else 0
+        state += 0 if run.on_cpus else features(run, 4 * points)
+        lanes = self.lanes or (max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_on_device(state))
+        seconds = sstep_seconds(run, rule, likely, native)
+        return Chain(name, advance, lanes, int(rule.longest), seconds, state, scratch)
 
     def review(self, samples: Samples) -> None:
         """Warn where the stated error exceeds the tolerance: blocks that should have been shorter than the shortest."""
@@ -112,11 +120,12 @@ class SStep(AbstractMethod):
                 stacklevel=3,
             )
 
-    def _rule(self, run: Run) -> Rule:
-        gamma = getattr(run.problem.scaling, "gamma", 1.0)
+    def _rule(self, run: Run) -> tuple[Rule, int]:
+        """The rule, and the length that most blocks are expected to have."""
+        gamma = run.gamma
         longest = min(self.block_length(run.width, gamma), max(1, run.steps))
         shortest = longest if self.tolerance is None else min(longest, SHORTEST)
-        likely = shortest if self.tolerance is None else min(longest, max(shortest, self._likely_length(run, gamma)))
+        likely = longest if self.tolerance is None else min(longest, max(shortest, self.likely_length(run)))
         # The kernel costs M² a neuron, everything else about M (r + 12): share it where it is the largest part.
         renew = min(MOST_SHARING, max(1, round(run.points / (run.rank + 12))))
         # All points cost M² / renew a block, its own h points h²: with many points the smaller of the two.
@@ -129,7 +138,7 @@ class SStep(AbstractMethod):
         # Blocks in which features hardly move may share a kernel; order 2 needs its change from block to block.
         short = self.order == 1 and longest <= SHORT * run.width ** (2 - gamma)
         shares = self.tolerance is not None or short
-        return Rule(
+        rule = Rule(
             order=self.order,
             keep=1 if local else max(SHARING, renew) if shares else renew,
             renew=renew,
@@ -140,12 +149,15 @@ class SStep(AbstractMethod):
             allowance=jnp.asarray((self.tolerance or 0.0) / MARGIN, jnp.float32),
             total=jnp.asarray(max(1, run.steps), jnp.float32),
         )
+        return rule, likely
 
-    def _likely_length(self, run: Run, gamma: float) -> int:
-        """Steps of a block that a tolerance will allow, by what trials with M = 20 points needed.
+    def likely_length(self, run: Run) -> int:
+        """Steps of a block that the tolerance will allow, by what trials with M = 20 points needed: a hint, no more.
 
-        The error of order p was about 0.002 α² (or 0.0005 α^2.7) times the p-th power of h / N^{2−γ}.
+        As a share of N^{2−γ}: 0.02 τ α^{−1.25} at order 1 and 0.12 √τ α^{−2} at order 2, with τ the tolerance in
+        units of 10⁻⁴; a 32nd of that where σ has a kink, whose kernel jumps as neurons pass it.
         """
-        alpha, tolerance = max(run.problem.learning_rate, 1e-3), (self.tolerance or 0.0) / MARGIN
-        share = tolerance / (0.002 * alpha**2) if self.order == 1 else (tolerance / (0.0005 * alpha**2.7)) ** 0.5
-        return int(min(1.0, share) * run.width ** (2 - gamma))
+        alpha, unit = max(run.problem.learning_rate, 1e-3), (self.tolerance or 0.0) / 1e-4
+        share = 0.02 * unit / alpha**1.25 if self.order == 1 else 0.12 * unit**0.5 / alpha**2
+        smooth = 1.0 if run.network.activation.smooth else 1 / 32
+        return int(smooth * min(1.0, share) * run.width ** (2 - run.gamma))

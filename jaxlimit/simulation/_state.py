@@ -28,12 +28,17 @@ fields `diverged` and `forced`, it gets back in the next call.
 
 
 class Run(NamedTuple):
-    """What a method has to know of a run: the problem at one width, the rank of its data, steps, batch, precision."""
+    """What a method has to know of a run: the problem at one width, with all but the number of replicas.
+
+    `rank` is that of the data, `extra` the number of other points at which outputs are recorded, `steps` how many
+    there are in all.
+    """
 
     problem: Problem
     network: Shallow
     width: int
     rank: int
+    extra: int
     steps: int
     batch: int
     dtype: np.dtype
@@ -45,6 +50,11 @@ class Run(NamedTuple):
         return self.problem.data.points
 
     @property
+    def gamma(self) -> float:
+        """γ of the scaling N^{−γ}; 1, where features move fastest, of a scaling that has none."""
+        return float(getattr(self.problem.scaling, "gamma", 1.0))
+
+    @property
     def on_cpus(self) -> bool:
         """Whether every device is a CPU."""
         return all(device.platform == "cpu" for device in self.devices)
@@ -53,16 +63,19 @@ class Run(NamedTuple):
 class Chain(NamedTuple):
     """A method made ready for one problem, width, precision and set of devices.
 
-    `name` is what `Samples.method` will say. Calls may be cut after any multiple of `unit` steps without
-    changing a bit of the outputs. `seconds` is the cost per step and replica on one core as the cost model has it,
-    `scratch` the bytes a worker needs beside a lane's state.
+    `name` is what `Samples.method` will say, `lanes` the number of replicas that advance in one call. Calls may be
+    cut after any multiple of `unit` steps without changing a bit of the outputs. `seconds` is the cost per step and
+    replica on one core as the cost model has it; `state` the bytes a replica of a lane takes while it advances,
+    `scratch` those a worker needs besides.
     """
 
     name: str
     advance: Advance
+    lanes: int
     unit: int
     seconds: float
-    scratch: int = 0
+    state: int
+    scratch: int
 
 
 class Constants(NamedTuple):
@@ -79,8 +92,9 @@ class Constants(NamedTuple):
     bounds: UInt[Array, " m"]
     output: Float[Array, ""]
     increment: Float[Array, ""]
-    batch: int
     half: Int[Array, ""] | None
+    batch: int
+    inputs: int
 
 
 class Moving(NamedTuple):
@@ -111,13 +125,14 @@ class Fixed(NamedTuple):
 
 @eqx.filter_jit
 def begin(
-    network: Shallow, constants: Constants, keys: RandomKey, real: Array, width: int, inputs: int, keep_start: bool
+    network: Shallow, constants: Constants, keys: RandomKey, real: Array, width: int, keep_start: bool, together: bool
 ) -> tuple[Moving, Fixed]:
     """Draw the initial neurons in original coordinates, then project: extra points never change the draws.
 
-    w is kept as [rank, neurons]: a step then streams along the neurons.
+    w is kept as [rank, neurons]: a step then streams along the neurons. Replicas that only pad the lane stay zero,
+    unless all are drawn `together`.
     """
-    dtype = constants.x.dtype
+    dtype, inputs = constants.x.dtype, constants.inputs
 
     def one(key: RandomKey) -> tuple[Array, Array, Array | None, Neurons | None]:
         if constants.half is None:
@@ -130,8 +145,13 @@ def begin(
         frozen = None if constants.remainder is None else product(constants.remainder, w.T)
         return c, reduced, frozen, Neurons(c, w) if keep_start else None
 
-    # Sequential over the lane: a batched draw of normals is several times slower on a CPU.
-    c, w, frozen, start = jax.lax.map(one, keys)
+    if together:
+        c, w, frozen, start = jax.vmap(one)(keys)
+    else:
+        # One after the other: a batched draw of normals is several times slower on a CPU.
+        empty = jax.tree.map(lambda a: jnp.zeros(keys.shape + a.shape, a.dtype), jax.eval_shape(one, keys[0]))
+        place = lambda r, lane: jax.tree.map(lambda all_, new: all_.at[r].set(new), lane, one(keys[r]))  # noqa: E731
+        c, w, frozen, start = jax.lax.fori_loop(0, real, place, empty)
     none = jnp.zeros(keys.shape, jnp.int32)
     return Moving(c, w, none - 1, jnp.zeros(keys.shape, dtype), none), Fixed(frozen, start, real)
 

@@ -16,6 +16,7 @@ from jaxlimit.simulation import _native
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._cost import stepwise_seconds
 from jaxlimit.simulation._draws import block_steps
+from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_on_device, parameters
 from jaxlimit.simulation._state import (
     Chain,
     Constants,
@@ -46,8 +47,8 @@ class Stepwise(AbstractMethod):
     Source: references `xavier`, `normalisation`.
 
         >>> import jaxlimit as jl
-        >>> jl.Stepwise().lane_width(1024, "cpu"), jl.Stepwise(lanes=4).lane_width(1024, "cpu")
-        (16, 4)
+        >>> jl.Stepwise(native=False)
+        Stepwise(native=False)
     """
 
     lanes: int | None = eqx.field(static=True, default=None)
@@ -65,10 +66,12 @@ class Stepwise(AbstractMethod):
         missing = _native.missing(network, loss, run.devices, run.batch)
         require(not (self.native and missing), "native", "be False or None here", f"{missing}")
         native = self.native or (self.native is None and not missing and run.dtype == np.float32)
-        seconds = stepwise_seconds(run, bool(native))
+        seconds, state = stepwise_seconds(run, bool(native)), 2 * parameters(run)
+        lanes = self.lanes or (lanes_in_cache(run) if run.on_cpus else lanes_on_device(state))
         if native:
-            return Chain("Stepwise(native=True)", _native.chain(network, loss, run.dtype), 2, seconds)
-        return Chain("Stepwise(native=False)", advance, 1, seconds)
+            advance_lane = _native.chain(network, loss, run.dtype)
+            return Chain("Stepwise(native=True)", advance_lane, lanes, 2, seconds, state + features(run, run.points), 0)
+        return Chain("Stepwise(native=False)", advance, lanes, 1, seconds, state, 0)
 
 
 @eqx.filter_jit

@@ -85,7 +85,7 @@ def test_progress_only_grows_and_ends_at_its_total(monkeypatch, small):
 @pytest.mark.parametrize("unit", [1, 2, 7])
 def test_pieces_cover_every_step_once_and_stop_at_every_save(steps, budget, unit, monkeypatch):
     monkeypatch.setattr(_plan, "PIECE_SECONDS", budget)
-    plan = pieces(np.array(steps), Chain("", lambda: None, unit, 0.5), lanes=2)
+    plan = pieces(np.array(steps), Chain("", lambda: None, 2, unit, 0.5, 0, 0))
     assert plan[0].stops[0] == 0
     assert all(before.stops[-1] == after.stops[0] for before, after in itertools.pairwise(plan))
     assert plan[-1].stops[-1] == steps[-1]

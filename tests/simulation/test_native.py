@@ -251,7 +251,7 @@ class Quartic(AbstractLoss):
 def chosen(problem=None, dtype=np.float32, devices=None, batch=1, **settings):
     problem = problem_on(ACTIVATIONS["erf"]) if problem is None else problem
     devices = jax.devices()[:1] if devices is None else devices
-    run = Run(problem, problem.network, 64, 3, 100, batch, np.dtype(dtype), tuple(devices))
+    run = Run(problem, problem.network, 64, 3, 0, 100, batch, np.dtype(dtype), tuple(devices))
     return jl.Stepwise(**settings).chain(run).name
 
 

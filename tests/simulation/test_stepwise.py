@@ -375,10 +375,3 @@ def test_samples_say_how_they_were_made():
     assert samples.ts.tolist() == list(TS)
     assert samples.diverged == 0
     assert samples.error is None
-
-
-@pytest.mark.parametrize(("width", "platform", "lanes"), [(1, "cpu", 64), (1024, "cpu", 16), (10**6, "cpu", 1)])
-def test_the_lane_width_depends_on_width_and_platform_only(width, platform, lanes):
-    assert jl.Stepwise().lane_width(width, platform) == lanes
-    assert jl.Stepwise(lanes=3).lane_width(width, platform) == 3
-    assert jl.Stepwise().lane_width(width, "gpu") == min(1024, max(1, 2**24 // width))

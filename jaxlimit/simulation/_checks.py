@@ -1,0 +1,100 @@
+"""What `simulate` checks before it computes, and what it finds out about diverged replicas after."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxlimit._arguments import STEP_LIMIT, require
+from jaxlimit._typing import ArrayLike, Host, RandomKey
+from jaxlimit.kernels import empirical_gram
+from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import AbstractScaling
+from jaxlimit.simulation._draws import parameters_key, replica_key
+
+STABILITY_NEURONS = 1024
+"""Neurons of replica 0 by which the stability of a step is judged."""
+
+
+@eqx.filter_jit
+def _largest_diagonal(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, ""]:
+    parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
+    # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
+    return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
+
+
+def require_representable(x: Host, y: Host, extra: Host, kind: np.dtype) -> None:
+    """The cast to the run's precision must neither overflow nor turn a point into zero."""
+    for name, array in (("problem.data.x", x), ("problem.data.y", y[:, None]), ("at", extra)):
+        largest = np.max(np.abs(array), axis=1, initial=0.0)
+        limits = np.finfo(kind)
+        fits = (largest == 0) | ((largest >= float(limits.tiny)) & (largest <= float(limits.max)))
+        require(
+            bool(np.all(fits)),
+            name,
+            f"be representable in {kind}",
+            f"row {int(np.argmin(fits))} has largest entry {largest[int(np.argmin(fits))]:.3g}" if fits.size else "",
+        )
+
+
+def check_observable(observe: Callable[[Neurons, Neurons], Any], width: int, inputs: int, kind: np.dtype) -> int:
+    """Trace the observable once, without computing: every leaf must be numbers. Returns their bytes."""
+    wrong: list[str] = []
+
+    def traced(now: Neurons, start: Neurons) -> Any:
+        found = observe(now, start)
+        for leaf in jax.tree.leaves(found):
+            dtype = getattr(leaf, "dtype", np.dtype(type(leaf)) if isinstance(leaf, int | float | complex) else None)
+            if dtype is None:
+                wrong.append(f"a {type(leaf).__name__}")
+            elif not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+                wrong.append(f"an array of {dtype}")
+        return None if wrong else found
+
+    c, w = jax.ShapeDtypeStruct((width,), kind), jax.ShapeDtypeStruct((width, inputs), kind)
+    shapes = jax.eval_shape(lambda *parts: traced(Neurons(*parts[:2]), Neurons(*parts[2:])), c, w, c, w)
+    require(not wrong, "observe", "return a pytree of arrays of numbers", f"it returned {', '.join(wrong)}")
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def first_lost(diverged: Host, values: Host, steps: Host) -> Host:
+    """The step of the first non-finite residual or, if earlier, of the first save with a non-finite output; else −1.
+
+    The steps between the last finite residual and a save can overflow with no residual to show it.
+    """
+    lost = ~np.all(np.isfinite(values), axis=2)
+    saved = np.where(np.any(lost, axis=1), steps[np.argmax(lost, axis=1)], STEP_LIMIT)
+    first = np.minimum(np.where(diverged >= 0, diverged.astype(np.int64), STEP_LIMIT), saved)
+    return np.where(first < STEP_LIMIT, first, -1)
+
+
+def check_stability(problem: Problem, width: int, key: RandomKey) -> None:
+    """A step multiplies its own residual by 1 − αB(x, x)/N: beyond 2 the chain explodes.
+
+    B is estimated from the first neurons of replica 0, whatever the law or the activation: a few per cent
+    are enough to tell a step from one that explodes.
+    """
+    largest = float(_largest_diagonal(problem.network, key, problem.data.x.astype(np.float32)))
+    step = problem.learning_rate * largest / width
+    require(
+        math.isfinite(step) and step <= 2.0,
+        "learning_rate",
+        "keep a step stable, α max_m B(x_m, x_m)/N ≤ 2",
+        f"α = {problem.learning_rate:g} at width {width} gives {step:.3g}: lower it or widen the network",
+    )
+
+
+def warn_without_limit(scaling: AbstractScaling, network: Shallow) -> None:
+    mean = network.initial.c.mean
+    if mean != 0.0 and getattr(scaling, "gamma", 1.0) < 1.0:
+        warnings.warn(
+            f"E c = {mean:g} ≠ 0: the outputs at the start grow with the width and have no limit for γ < 1.",
+            stacklevel=4,
+        )

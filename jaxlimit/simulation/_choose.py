@@ -1,0 +1,32 @@
+"""Which method `method=None` means: the exact chain, or blocks that are as exact in float32 and cheaper."""
+
+import numpy as np
+
+from jaxlimit.simulation._base import AbstractMethod
+from jaxlimit.simulation._control import SHORTEST
+from jaxlimit.simulation._sstep import SStep
+from jaxlimit.simulation._state import Run
+from jaxlimit.simulation._stepwise import Stepwise
+
+TOLERANCE = 1e-4
+"""About what rounding does to a float32 chain of some thousand steps."""
+
+ENOUGH = 4 * SHORTEST
+"""Blocks are likely to be short enough where so many steps would do: what is expected of a length is rough."""
+
+NARROW = 512
+"""Below this width a step moves features too much for what is expected of lengths."""
+
+GAIN = 2.0
+"""Blocks must be so many times cheaper by the cost model, which is right within about that."""
+
+
+def chosen_method(run: Run) -> AbstractMethod:
+    """`Stepwise`, or `SStep` within TOLERANCE in float32 where it costs less than half; float64 asks for the chain."""
+    exact = Stepwise()
+    if run.dtype != np.float32 or run.width < NARROW:
+        return exact
+    offers = (SStep(order=order, tolerance=TOLERANCE) for order in (1, 2))
+    able = [offer for offer in offers if offer.likely_length(run) >= ENOUGH]
+    cheapest = min(able, key=lambda offer: offer.chain(run).seconds, default=exact)
+    return cheapest if GAIN * cheapest.chain(run).seconds < exact.chain(run).seconds else exact

@@ -1,0 +1,104 @@
+"""How many replicas go together, and whether a run has room: bytes are predicted before anything is computed."""
+
+from pathlib import Path
+
+import jax
+
+from jaxlimit._arguments import require
+from jaxlimit.simulation._state import Chain, Run
+
+CACHE = 3 * 2**18
+"""Bytes of state that stay in the cache of a CPU's core."""
+
+DEVICE = 2**32
+"""Bytes of state that fill an accelerator."""
+
+MOST_ON_CPU, MOST_ON_DEVICE = 64, 1024
+"""More replicas than these need not go together."""
+
+
+def parameters(run: Run) -> int:
+    """Bytes of the parameters of a replica in the span of the data."""
+    return run.dtype.itemsize * run.width * (run.rank + 1)
+
+
+def features(run: Run, points: int) -> int:
+    """Bytes of one number per neuron and point."""
+    return run.dtype.itemsize * run.width * points
+
+
+def lanes_in_cache(run: Run) -> int:
+    """Replicas whose parameters a core keeps close while one program advances them together."""
+    return max(1, min(MOST_ON_CPU, CACHE // parameters(run)))
+
+
+def lanes_on_device(state: int) -> int:
+    """Replicas that fill an accelerator, each of `state` bytes."""
+    return max(1, min(MOST_ON_DEVICE, DEVICE // state))
+
+
+def require_room(run: Run, chain: Chain, replicas: int, times: int, observed: int, workers: int) -> None:
+    """Raise ``ValueError`` with the number that would fit, where a run does not.
+
+    Results live in the memory of the host, twice while they are put together: replicas × times × (points + extra
+    + what is observed). A worker holds a lane: its parameters as drawn (float32, all inputs) and in the span of the
+    data, what a method needs, and the features of a save.
+    """
+    result = times * (run.dtype.itemsize * (run.points + run.extra + 1) + observed)
+    drawn = 4 * run.width * (run.problem.data.inputs + 1)
+    lane = chain.lanes * (drawn + parameters(run) + chain.state + features(run, run.points + run.extra)) + chain.scratch
+    host = available_on_host()
+    on_host = workers * lane if run.on_cpus else 0
+    if host is not None:
+        left = host - on_host
+        wanted = f"needs {_size(workers * lane)} for {workers} lanes of {chain.lanes}"
+        require(left > 0, "width", f"fit into {_size(host)} of free memory", f"width {run.width} {wanted}")
+        fits = left // (2 * result)
+        require(
+            replicas <= fits,
+            "replicas",
+            f"be at most {fits} for results to fit into {_size(left)} of free memory",
+            f"it is {replicas} at {_size(result)} each, twice while they are joined; run parts (`first`) and keep "
+            "`statistics.Moments`",
+        )
+    for device in run.devices:
+        free = available_on_device(device)
+        if free is not None:
+            but = f"a lane of {chain.lanes} replicas of width {run.width} needs {_size(lane)}; choose smaller `lanes`"
+            require(lane <= free, "width", f"fit into the {_size(free)} that {device} has free", but)
+
+
+def available_on_host() -> int | None:
+    """Free bytes of this machine, or of the control group a scheduler put the process into; None if unknown."""
+    found = []
+    memory = Path("/proc/meminfo")
+    if memory.exists():
+        lines = dict(line.split(":", 1) for line in memory.read_text().splitlines() if ":" in line)
+        if "MemAvailable" in lines:
+            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (group / "memory.max").read_text().strip(), int((group / "memory.current").read_text())
+        cache = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        if limit != "max":
+            found.append(max(0, int(limit) - used + int(cache.get("inactive_file", 0))))
+    except (OSError, ValueError):  # not Linux, or another version of control groups
+        pass
+    return min(found) if found else None
+
+
+def available_on_device(device: jax.Device) -> int | None:
+    """Free bytes of an accelerator; None where the device does not say."""
+    stats = device.memory_stats() or {} if device.platform != "cpu" else {}
+    if "bytes_limit" not in stats:
+        return None
+    return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+
+
+def _size(count: float) -> str:
+    """Bytes in the unit people read."""
+    for unit in ("B", "kB", "MB"):
+        if abs(count) < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
