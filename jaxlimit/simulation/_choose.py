@@ -14,7 +14,7 @@ TOLERANCE = 1e-4
 ENOUGH = 4 * SHORTEST
 """Blocks are likely to be short enough where so many steps would do: what is expected of a length is rough."""
 
-NARROW = 512
+NARROW = 1024
 """Below this width a step moves features too much for what is expected of lengths."""
 
 GAIN = 2.0

@@ -117,7 +117,7 @@ class SStep(AbstractMethod):
             warnings.warn(
                 f"{beyond} of {samples.replicas} replicas state an error beyond the tolerance {self.tolerance:g}, "
                 f"up to {np.max(samples.error):.2g}: blocks of {SHORTEST} steps are too long here; use {advice}.",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _rule(self, run: Run) -> tuple[Rule, int]:

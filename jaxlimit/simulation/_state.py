@@ -112,7 +112,8 @@ class Moving(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """What a lane keeps from its start: w_0 along the extra points' remainders, and the start if observed.
+    """What a lane keeps from its start: w_0 along the extra points' remainders; if observed, the start and its w_0
+    in the span of the data.
 
     Kept out of the loop over steps: carried along, it costs a copy of w at every step. `real` counts the
     replicas that are wanted; the others pad the lane, and a method may leave them where they are.
@@ -120,6 +121,7 @@ class Fixed(NamedTuple):
 
     frozen: Float[Array, "lanes extra neurons"] | None
     start: Neurons | None
+    projected: Float[Array, "lanes rank neurons"] | None
     real: Int[Array, ""]
 
 
@@ -153,7 +155,8 @@ def begin(
         place = lambda r, lane: jax.tree.map(lambda all_, new: all_.at[r].set(new), lane, one(keys[r]))  # noqa: E731
         c, w, frozen, start = jax.lax.fori_loop(0, real, place, empty)
     none = jnp.zeros(keys.shape, jnp.int32)
-    return Moving(c, w, none - 1, jnp.zeros(keys.shape, dtype), none), Fixed(frozen, start, real)
+    projected = None if start is None or constants.basis is None else w
+    return Moving(c, w, none - 1, jnp.zeros(keys.shape, dtype), none), Fixed(frozen, start, projected, real)
 
 
 def recorded(
@@ -178,15 +181,14 @@ def _outputs(network: Shallow, constants: Constants, moving: Moving, fixed: Fixe
 def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fixed) -> Any:
     """The observable of every replica, in original coordinates: w_0 plus the move within the span."""
 
-    def one(replica: tuple[Array, Array, Neurons]) -> Any:
-        c, w, start = replica
-        if constants.basis is None:
+    def one(replica: tuple[Array, Array, Neurons, Array | None]) -> Any:
+        c, w, start, projected = replica
+        if projected is None or constants.basis is None:
             return observe(Neurons(c, w.T), start)
-        moved = w - product(constants.basis.T, start.w.T)
-        return observe(Neurons(c, start.w + product(constants.basis, moved).T), start)
+        return observe(Neurons(c, start.w + product(constants.basis, w - projected).T), start)
 
     # One replica after the other: batches of small matrix products are several times slower on a CPU.
-    return jax.lax.map(one, (moving.c, moving.w, fixed.start))
+    return jax.lax.map(one, (moving.c, moving.w, fixed.start, fixed.projected))
 
 
 def indices_of(constants: Constants, key: RandomKey, block: Array) -> Int[Array, "steps batch"]:

@@ -28,7 +28,7 @@ XAVIER: dict[str, Any] = {
     "seed": 0,
     "widths": list(WIDTHS),
     "replicas": 8192,
-    "path_replicas": 128,
+    "path_replicas": None,
     "law_width": None,
     "ts": list(TIMES),
     "dtype": "float32",

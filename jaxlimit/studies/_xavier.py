@@ -22,10 +22,12 @@ from jaxlimit.simulation import AbstractMethod, simulate
 from jaxlimit.studies._xavier_claims import Evidence, claims
 from jaxlimit.studies._xavier_panels import panels
 
-WIDTHS = (256, 512, 1024, 2048, 4096)
+WIDTHS = (512, 1024, 2048, 4096, 8192, 16384)
 TIMES = tuple(0.25 * k for k in range(9))
 LAW_WIDTH = 512
 ODE_PATHS = 16
+PATHS, FEWEST_PATHS, WIDE = 128, 16, 65536
+"""Networks for a rate at the widest width; beyond width WIDE they get fewer, as each costs more."""
 
 
 def xavier(
@@ -36,7 +38,7 @@ def xavier(
     replicas: int = 8192,
     ts: ArrayLike = TIMES,
     law_width: int | None = None,
-    path_replicas: int = 128,
+    path_replicas: int | None = None,
     rule: AbstractRule | None = None,
     method: AbstractMethod | None = None,
     dtype: Any = jnp.float32,
@@ -46,13 +48,14 @@ def xavier(
     """Test every statement of the Xavier limit theorem on this problem.
 
     The law of h^N_t is tested at one width with `replicas` independent networks (`law_width`; None is
-    the widest of `widths` up to 512, else the narrowest); rates are fitted over `widths` with
+    the widest of `widths` up to 512, and 512 if all are wider); rates are fitted over `widths` with
     `path_replicas` networks at the widest width and up to eight times as many at narrower ones, where
-    they cost less. `ts` must start at 0, where the law of the start is tested. Returns a
-    `Report` whose claims are: the theorem's assumptions, positive definiteness (proved), the laws of
-    h_0 and h_t, the path-wise rate −1/2, freezing of the parameters and concentration of the kernel at
-    rate −1/2, the loss against its prediction, its proved envelope and its exponent, and agreement of
-    two independent solutions of the limit. The panels draw when asked to; `arrays` holds the samples.
+    they cost less; None is 128, and fewer beyond width 65,536, at least 16. `ts` must start at 0, where
+    the law of the start is tested. Returns a `Report` whose claims are: the theorem's assumptions,
+    positive definiteness (proved), the laws of h_0 and h_t, the path-wise rate −1/2, freezing of the
+    parameters and concentration of the kernel at rate −1/2, the loss against its prediction, its proved
+    envelope and its exponent, and agreement of two independent solutions of the limit. The panels draw
+    when asked to; `arrays` holds the samples. `method` as in `simulate`.
 
     Raises ``ValueError`` for bad arguments and where the problem has no such limit (γ ≠ 1/2, E c ≠ 0, a
     kernel that needs a rule) before anything is simulated. Source: references `xavier`.
@@ -67,7 +70,10 @@ def xavier(
         ['HOLDS']
     """
     key, times, sizes = random_key(key), save_times(ts), widths_in_order(widths)
-    replicas, path_replicas = positive_integer("replicas", replicas), positive_integer("path_replicas", path_replicas)
+    replicas = positive_integer("replicas", replicas)
+    if path_replicas is None:
+        path_replicas = max(FEWEST_PATHS, min(PATHS, PATHS * WIDE // sizes[-1]))
+    path_replicas = positive_integer("path_replicas", path_replicas)
     require(times[0] == 0.0 and times.size > 1, "ts", "start at 0 and go on", f"it is {times.tolist()}")
     require(path_replicas >= 2, "path_replicas", "be at least 2 (for a standard error)", f"it is {path_replicas}")
     require(replicas >= 2, "replicas", "be at least 2 (for a standard error)", f"it is {replicas}")
@@ -128,7 +134,7 @@ def xavier(
 
 def _law_width(widths: Sequence[int]) -> int:
     below = [w for w in widths if w <= LAW_WIDTH]
-    return below[-1] if below else widths[0]
+    return below[-1] if below else LAW_WIDTH
 
 
 class Observable(eqx.Module):
@@ -193,7 +199,7 @@ def _configuration(
         "path_replicas": {str(s.width): s.replicas for s in evidence.path_samples},
         "law_width": law_samples.width,
         "replicas": law_samples.replicas,
-        "method": law_samples.method,
+        "method": {str(s.width): s.method for s in (law_samples, *evidence.path_samples)},
         "lanes": {str(s.width): s.lanes for s in (law_samples, *evidence.path_samples)},
         "dtype": np.dtype(dtype).name,
     }

@@ -98,11 +98,18 @@ def _measure(evidence: Evidence) -> Measured:
             seen.reshape(*seen.shape[:2], -1) - kernel,
             (lowest - limit.eigenvalues[0])[..., None],
         )
-        # What float32 alone would show: a chain of K steps rounds like a random walk of a few u·√K, a kernel
-        # entry by a few u of its size, an eigenvalue by a few u of the largest one.
+        # What the method and float32 alone would show: a chain of K steps rounds like a random walk of a few u·√K,
+        # blocks of steps state their error; a kernel entry by a few u of its size, an eigenvalue by a few u of the
+        # largest one.
         unit = 10 * 2.0**-24 if evidence.single else 0.0
         walk = unit * math.sqrt(max(1, int(samples.steps[-1])))
-        floors = (walk, walk, unit * float(np.max(np.abs(kernel))), unit * float(limit.eigenvalues[-1]))
+        blocks = None if samples.error is None else float(np.sqrt(np.mean(np.square(samples.error[:, -1]))))
+        floors = (
+            walk if blocks is None else blocks,
+            walk if blocks is None else unit,
+            unit * float(np.max(np.abs(kernel))),
+            unit * float(limit.eigenvalues[-1]),
+        )
         finite = samples.diverged_at < 0
         for name, difference, floor in zip(errors, differences, floors, strict=True):
             kept = difference[finite]
