@@ -33,6 +33,10 @@ def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device],
         return "the native loop takes one sample a step"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed (pip install 'jaxlimit[numba]')"
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:  # for example an older numba beside a newer NumPy
+        return f"numba cannot be imported ({error})"
     if any(device.platform != "cpu" for device in devices):
         return "native code is for CPUs, and not all devices are"
     forms = (network.activation, network.activation.scalar(np.dtype(np.float32))), (loss, loss.scalar())
