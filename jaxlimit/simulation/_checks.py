@@ -92,6 +92,7 @@ def check_stability(problem: Problem, width: int, key: RandomKey) -> None:
 
 
 def warn_without_limit(scaling: AbstractScaling, network: Shallow) -> None:
+    """Experiments with E c ≠ 0 are published, so they run; but nothing they do converges for γ < 1."""
     mean = network.initial.c.mean
     if mean != 0.0 and getattr(scaling, "gamma", 1.0) < 1.0:
         warnings.warn(
