@@ -68,17 +68,28 @@ class LinearKernel(eqx.Module):
         cross = gram(self.network, at, data.x, rule=self.rule).value
         return self.problem.learning_rate * cross * data.weights[None, :]
 
-    def joint_covariance(self, at: Float[Host, "extra inputs"] | None) -> Float[Host, "all all"]:
-        """Σ on the data, then on the extra points; zero where the limit starts from h_0 = 0."""
+    def joint_covariance(
+        self, at: Float[Host, "extra inputs"] | None, width: int | None = None
+    ) -> Float[Host, "all all"]:
+        """Covariance of h_0 on the data, then on the extra points: N^{1−2γ}Σ at a width N, its limit for None.
+
+        Neurons are independent and E c = 0, so this is exact at every width. The limit is Σ at γ = 1/2
+        and zero above.
+        """
         data, network = self.problem.data, self.network
+        if width is None:
+            factor = float(self.random_start)
+        else:
+            gamma: float = self.problem.scaling.gamma  # type: ignore[attr-defined]
+            factor = float(width) ** (1.0 - 2.0 * gamma)
         size = data.points + (0 if at is None else at.shape[0])
-        if not self.random_start:
+        if factor == 0:
             return np.zeros((size, size))
         if at is None:
-            return self.covariance.value
+            return factor * self.covariance.value
         cross = initial_covariance(network, at, data.x, rule=self.rule).value
         own = initial_covariance(network, at, rule=self.rule).value
-        return np.block([[self.covariance.value, cross.T], [cross, own]])
+        return factor * np.block([[self.covariance.value, cross.T], [cross, own]])
 
     def extra_points(self, at: ArrayLike | None) -> Float[Host, "extra inputs"] | None:
         """The extra inputs checked: [extra, inputs] in float64, or None."""

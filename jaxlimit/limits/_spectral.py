@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import instance, save_times
+from jaxlimit._arguments import instance, positive_integer, save_times
 from jaxlimit._numerics import UNIT, decay_integral
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels import AbstractRule, Certificate, Gram, certify
@@ -69,41 +69,97 @@ class SpectralLimit(AbstractLimit):
         """h_t from a given start h0 [*batch, points], with h0_at [*batch, extra] at the extra inputs.
 
         Returns [*batch, times, points + extra]. Started at a network's own h^N_0 this is the path the
-        network follows as N grows.
+        network follows as N grows; `moments` are then its mean and covariance.
         """
-        extra = self.kernel.extra_points(at)
+        extra, times = self.kernel.extra_points(at), save_times(ts)
         start = self.kernel.start(h0, extra, h0_at)
-        propagator, offset = self._flow(save_times(ts), extra)
-        return np.einsum("tpq,...q->...tp", propagator, start, optimize=True) + offset
+        right, parts = self._flow(times, extra)
+        y = self.kernel.problem.data.y
+        rest = [y, start[..., None, y.size :]]
+        gap = (start[..., : y.size] - y) @ right
+        moved = [_from_basis(gap, *part) for part in parts]
+        for part, offset in zip(moved, rest, strict=False):
+            part += offset
+        return moved[0] if extra is None else np.concatenate(moved, axis=-1)
 
     def law(self, ts: ArrayLike, at: ArrayLike | None = None) -> GaussianPath:
         """Mean and covariance of h_t at each time, on the data and jointly on the extra inputs."""
-        times, extra = save_times(ts), self.kernel.extra_points(at)
-        propagator, offset = self._flow(times, extra)
-        start = self.kernel.joint_covariance(extra)
-        covariance = propagator @ start @ np.swapaxes(propagator, 1, 2)
-        return GaussianPath(times, offset, 0.5 * (covariance + np.swapaxes(covariance, 1, 2)))
+        return self._moments(ts, at, None)
+
+    def moments(self, ts: ArrayLike, width: int, at: ArrayLike | None = None) -> GaussianPath:
+        """Mean and covariance of `path` started at the own h_0 of networks of this width N, exact at every width.
+
+        Neurons are independent and E c = 0, so E h^N_0 = 0 and Cov h^N_0 = N^{1−2γ}Σ, and a linear
+        equation carries both:
+
+            mean = (I − e^{−At})ŷ,    covariance = N^{1−2γ} e^{−At} Σ e^{−Aᵀt}
+
+        on the data, and jointly on the extra inputs. The third and higher moments are those of a
+        Gaussian only as N → ∞; at γ = 1/2 this is `law(ts)` for every N. It is what
+        `statistics.controlled_moments` needs to know of such paths. For the errors see the class; draws
+        of h^N_0 itself are float32. Raises ``ValueError`` for a width that is no positive integer.
+        Source: references `xavier`, `normalisation`.
+
+            >>> import numpy as np, jaxlimit as jl
+            >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
+            >>> problem = jl.Problem(jl.Data([[1.0, 0.0]], [1.0]), network, scaling=jl.PowerScaling(0.75))
+            >>> limit = jl.SpectralLimit(problem)
+            >>> wide, wider = (limit.moments([1.0], width).covariance.item() for width in (100, 400))
+            >>> round(wide / wider, 12), limit.law([1.0]).covariance.item()
+            (2.0, 0.0)
+        """
+        return self._moments(ts, at, positive_integer("width", width))
 
     def loss(self, ts: ArrayLike) -> Float[Host, " times"]:
         """E ½E_π(y − h_t)² under the law: half the π-average of squared bias plus variance."""
         law, data = self.law(ts), self.kernel.problem.data
         return 0.5 * ((data.y - law.mean) ** 2 + law.standard_deviation**2) @ data.weights
 
-    def _flow(self, ts: Host, extra: Host | None) -> tuple[Host, Host]:
-        """h_t = propagator_t h_0 + offset_t on data and extra points: [times, all, all], [times, all]."""
-        root = np.sqrt(self.kernel.problem.data.weights)
-        left, right = self.basis / root[:, None], (self.basis * root[:, None]).T
-        decay = np.exp(-ts[:, None] * self.eigenvalues)
-        on_data = (left * decay[:, None, :]) @ right  # e^{−At}
-        if extra is None:
-            return on_data, self.kernel.problem.data.y - on_data @ self.kernel.problem.data.y
-        # φ_t(A) in the same basis; e^{−At} = I − Aφ_t(A) extends to the extra points through A_xD.
-        integral = decay_integral(self.eigenvalues, ts[:, None])
-        gain = self.kernel.cross_drift(extra) @ ((left * integral[:, None, :]) @ right)
-        points, more = root.size, extra.shape[0]
-        propagator = np.zeros((ts.size, points + more, points + more))
-        propagator[:, :points, :points] = on_data
-        propagator[:, points:, :points] = -gain
-        propagator[:, points:, points:] = np.eye(more)
+    def _moments(self, ts: ArrayLike, at: ArrayLike | None, width: int | None) -> GaussianPath:
+        """The law for h_0 as at this width, or as in the limit; K_t maps coordinates of h_0 to h_t."""
+        times, extra = save_times(ts), self.kernel.extra_points(at)
+        start = self.kernel.joint_covariance(extra, width)
+        right, parts = self._flow(times, extra)
         y = self.kernel.problem.data.y
-        return propagator, np.concatenate([y - on_data @ y, gain @ y], axis=1)
+        mean = np.concatenate([_from_basis(-(y @ right), *part) for part in parts], axis=-1)
+        mean[:, : y.size] += y
+        covariance = np.zeros((times.size, *start.shape))
+        if not start.any():
+            return GaussianPath(times, mean, covariance)
+        # In the eigenbasis once, not at every time: two products of matrices are left for each.
+        inner, mixed = right.T @ start[: y.size, : y.size] @ right, right.T @ start[: y.size, y.size :]
+        for i in range(times.size):
+            flow = np.concatenate([rates[i] * matrix for rates, matrix in parts])
+            found = (flow @ inner) @ flow.T
+            found[:, y.size :] += flow @ mixed
+            found[y.size :] += (flow @ mixed).T
+            found[y.size :, y.size :] += start[y.size :, y.size :]
+            covariance[i] = 0.5 * (found + found.T)
+        return GaussianPath(times, mean, covariance)
+
+    def _flow(self, ts: Host, extra: Host | None) -> tuple[Host, list[tuple[Host, Host]]]:
+        """Coordinates z = (h_0 − ŷ)·right, and (rates [times, points], matrix) of what is left of z at each time.
+
+        h_t = ŷ + matrix(e^{−Λt} z) on the data and h_t = h_0 + matrix(−φ_t(Λ) z) on the extra points:
+        e^{−At} itself, a product of matrices for every time, is never formed.
+        """
+        root = np.sqrt(self.kernel.problem.data.weights)[:, None]
+        left, right = self.basis / root, self.basis * root
+        parts = [(np.exp(-ts[:, None] * self.eigenvalues), left)]
+        if extra is not None:
+            parts.append((-decay_integral(self.eigenvalues, ts[:, None]), self.kernel.cross_drift(extra) @ left))
+        return right, parts
+
+
+def _from_basis(z: Host, rates: Host, matrix: Host) -> Host:
+    """matrix(rates_t z) for every z [*batch, points] and time: [*batch, times, all], as ONE product of matrices.
+
+    The rates multiply whichever is smaller, all z or the matrix.
+    """
+    times, points = rates.shape
+    flat = z.reshape(-1, points)
+    if len(flat) > len(matrix):
+        found = flat @ (rates[:, None, :] * matrix).reshape(-1, points).T
+    else:
+        found = (flat[:, None, :] * rates).reshape(-1, points) @ matrix.T
+    return found.reshape(*z.shape[:-1], times, len(matrix))

@@ -1,11 +1,12 @@
 """The spectral limit: golden values, brute-force matrix exponentials, and the symmetries of the linear equation."""
 
+import jax
 import numpy as np
 import pytest
 
 import jaxlimit as jl
 from jaxlimit.kernels import CertificateStatus, initial_covariance
-from tests import systems
+from tests import laws, systems
 from tests.cases import ACTIVATIONS, each
 from tests.oracle import assert_same
 from tests.systems import exponential_law, textbook_kernels
@@ -56,9 +57,62 @@ def test_the_joint_law_is_that_of_brute_force(name, weights, alpha):
         assert_same(alone.covariance[i], expected.covariance[:5, :5], ROUNDING)
 
 
+@pytest.mark.parametrize("gamma", [0.5, 0.75, 0.95])
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_the_moments_at_a_width_are_those_of_brute_force_from_the_start_of_that_width(name, gamma):
+    """Cov h_0 = N^{1−2γ}Σ: each of N independent neurons adds N^{−2γ}Σ."""
+    data, width = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5)), 24
+    limit = limit_of(name, data, gamma=gamma, alpha=1.7)
+    alone, joint = limit.moments(TS, width), limit.moments(TS, width, at=systems.FULL_AT)
+    factor = width * (width**-gamma) ** 2
+    for i, t in enumerate(TS):
+        expected = brute_force(name, data, t, systems.FULL_AT, 1.7, random_start=factor)
+        assert_same(joint.mean[i], expected.mean, ROUNDING)
+        assert_same(joint.covariance[i], expected.covariance, ROUNDING)
+        assert_same(alone.mean[i], expected.mean[:5], ROUNDING)
+        assert_same(alone.covariance[i], expected.covariance[:5, :5], ROUNDING)
+
+
+@pytest.mark.parametrize("width", [1, 1000])
+def test_the_moments_at_the_xavier_scaling_are_those_of_the_law_at_every_width(width):
+    limit = limit_of("erf", jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5)))
+    law, moments = (f(TS, at=systems.FULL_AT) for f in (limit.law, lambda ts, at: limit.moments(ts, width, at)))
+    assert np.array_equal(moments.mean, law.mean)
+    assert np.array_equal(moments.covariance, law.covariance)
+
+
+@pytest.mark.slow
+def test_the_moments_are_those_of_paths_from_the_start_of_real_networks():
+    """Width 16 at γ = 3/4, 20,000 networks: mean and covariance of h_0 and of the path from it, on and off the data.
+
+    False-alarm rate 1e-6 for each of the two; a mean off by 0.1 standard deviations or a covariance
+    off by 15% is sure to be seen. The path multiplies what float32 rounds in h_0 by no more than 1.
+    """
+    data, ts = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5)), [0.0, 1.5]
+    problem = systems.problem(ACTIVATIONS["erf"], data, gamma=0.75)
+    limit = jl.SpectralLimit(problem)
+    samples = jl.simulate(problem, 16, [0.0], replicas=20_000, key=jax.random.key(0), at=systems.FULL_AT)
+    start = samples.values[:, 0].astype(np.float64)
+    paths = limit.path(start[:, :5], ts, at=systems.FULL_AT, h0_at=start[:, 5:])
+    moments = limit.moments(ts, 16, at=systems.FULL_AT)
+    centred = (paths - moments.mean) / moments.standard_deviation
+    laws.assert_mean(centred, 0.0, detectable=0.1)
+    correlation = moments.covariance / (moments.standard_deviation[:, :, None] * moments.standard_deviation[:, None, :])
+    laws.assert_mean(np.einsum("rtp,rtq->rtpq", centred, centred), correlation, detectable=0.15)
+
+
+@pytest.mark.parametrize("width", [0, -3, 2.5, True, None, "16"])
+def test_bad_widths_are_refused(width):
+    with pytest.raises(ValueError, match="Argument `width` must be a positive integer, but it is"):
+        limit_of("erf").moments(TS, width)
+
+
 @pytest.mark.parametrize("name", TEXTBOOK)
 def test_paths_from_a_given_start_solve_the_equation(name):
-    """h_t from h_0 is the mean of a law started there: linear in (h_0, y), and exact at both ends."""
+    """h_t from h_0 is the mean of a law started there: linear in (h_0, y), and exact at both ends.
+
+    One start and more starts than points are multiplied in different orders.
+    """
     data = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5))
     limit = limit_of(name, data)
     rng = np.random.default_rng(0)
@@ -72,6 +126,8 @@ def test_paths_from_a_given_start_solve_the_equation(name):
     for i, t in enumerate(TS):
         expected = brute_force(name, moved, t, systems.FULL_AT).mean + np.concatenate([h0[1, 2], h0_at[1, 2]])
         assert_same(path[1, 2, i], expected, ROUNDING)
+    one = limit.path(h0[1, 2], TS, at=systems.FULL_AT, h0_at=h0_at[1, 2])
+    assert_same(one, path[1, 2], ROUNDING)
 
 
 @pytest.mark.parametrize("case", each(ACTIVATIONS))
