@@ -19,26 +19,10 @@ STEP, LENGTH, LAST, AHEAD, COUNT, FORCED, FREE_NOW, LOST, AGE = range(9)
 def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], dtype: np.dtype) -> Callable[..., None]:
     """Compile the loop over blocks for one activation, one loss and one precision."""
     native = compiler()
-    (move, look, glance), accumulate = passes(scalar, dtype), products(dtype)
-    recursion, extrapolated, following = _recursion(derivative), native()(_extrapolated), native()(_following)
+    (move, look, glance), accumulate, recursion = passes(scalar, dtype), products(dtype), _recursion(derivative)
+    remember, ahead_of, joined = native()(_remember), native()(_ahead_of), native()(_joined)
+    extrapolated, added_up, following = native()(_extrapolated), native()(_added_up), native()(_following)
     tile = TILE
-
-    # Loops and no assignments of slices: numba would compile their error messages, for seconds.
-    @native()
-    def remember(c, w, old_c, old_w, t):  # type: ignore[no-untyped-def]
-        for n in range(t * tile, (t + 1) * tile):
-            old_c[n] = c[n]
-        for n in range(w.shape[1]):
-            old_w[t, n] = w[t, n]
-
-    @native()
-    def ahead_of(c, w, old_c, old_w, t, far, ahead_c, ahead_w):  # type: ignore[no-untyped-def]
-        """A tile's parameters on the straight line from the block before, `far` times its length from here."""
-        first = t * tile
-        for n in range(first, first + tile):
-            ahead_c[n - first] = c[n] + far * (c[n] - old_c[n])
-        for n in range(w.shape[1]):
-            ahead_w[n] = w[t, n] + far * (w[t, n] - old_w[t, n])
 
     @native(nogil=True)
     def run(  # type: ignore[no-untyped-def]
@@ -53,13 +37,12 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
             # Blocks of equal length up to the next save, none longer than planned.
             remaining = end - numbers[STEP]
             length = (remaining - 1) // ((remaining - 1) // numbers[LENGTH] + 1) + 1
-            begin = numbers[STEP] - first
+            begin, count = numbers[STEP] - first, numbers[COUNT]
             if begin + length > indices.shape[0]:
                 break
             # The k-th of h steps sees the features after k steps: on average those after (h − 1)/2.
             ahead = length - 1 if order == 2 and numbers[LAST] > 0 else 0
             far = c.dtype.type(ahead / max(2 * numbers[LAST], 1))
-            count = numbers[COUNT]
             fresh = count <= order or count % (keep if numbers[FREE_NOW] else renew) == 0
             sums, unused, of_h, of_d = np.zeros(four), np.zeros(four), np.zeros((four, four)), np.zeros((four, four))
             for t in range(w.shape[0]):
@@ -78,16 +61,7 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
                     accumulate(h[t], of_h)
                 if fresh:
                     accumulate(d[t], of_d)
-            passed = 2 * numbers[LAST] - numbers[AHEAD] + ahead if count > 0 else 0
-            for k in range(AGE, AGE + 3):
-                numbers[k] += passed
-            if fresh:
-                numbers[AGE + 2], numbers[AGE + 1], numbers[AGE] = numbers[AGE + 1], numbers[AGE], 0
-                for i in range(points):
-                    for j in range(points):
-                        kernels[2, i, j], kernels[1, i, j] = kernels[1, i, j], kernels[0, i, j]
-                        k, m = min(i, j), max(i, j)
-                        kernels[0, i, j] = of_h[k, m] + of_d[k, m] * gram[k, m]
+            joined(kernels, numbers, fresh, ahead, of_h, of_d, gram)
             outputs = np.empty(points, c.dtype)
             for m in range(points):
                 outputs[m] = output * sums[m]
@@ -99,17 +73,9 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
                 numbers[LOST] = numbers[STEP] + lost
             # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
             unseen = 1.0 + (numbers[LAST] / length) ** 2 if count == order else 1.0
-            worst = 0.0
-            for m in range(points):
-                wrong = 0.0
-                for i in range(points):
-                    wrong += missed[m, i] * added[i]
-                wrong *= 0.5 * rate * (length - 1) * unseen
-                drift[m] += wrong
-                worst = max(worst, abs(wrong)) if np.isfinite(wrong) else np.inf
-            planned = numbers[LENGTH]
+            worst = added_up(drift, missed, added, 0.5 * rate * (length - 1) * unseen)
             numbers[LENGTH], numbers[FREE_NOW], forced = following(
-                order, shortest, longest, allowance, total, planned, length, worst, count >= order
+                order, shortest, longest, allowance, total, numbers[LENGTH], length, worst, count >= order
             )
             numbers[FORCED] += forced
             numbers[STEP] += length
@@ -121,12 +87,58 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
             waits = True
         if waits:
             for t in range(w.shape[0]):
-                here = c[t * tile : (t + 1) * tile]
                 if order == 2:
                     remember(c, w, old_c, old_w, t)
-                move(here, w[t], h[t], d[t], errors, directions, train)
+                move(c[t * tile : (t + 1) * tile], w[t], h[t], d[t], errors, directions, train)
 
     return run
+
+
+# Plain loops below, and no assignments of slices: numba would compile their error messages, for seconds.
+
+
+def _remember(c, w, old_c, old_w, t):  # type: ignore[no-untyped-def]
+    """A tile's parameters, before they move."""
+    for n in range(t * TILE, (t + 1) * TILE):
+        old_c[n] = c[n]
+    for n in range(w.shape[1]):
+        old_w[t, n] = w[t, n]
+
+
+def _ahead_of(c, w, old_c, old_w, t, far, ahead_c, ahead_w):  # type: ignore[no-untyped-def]
+    """A tile's parameters on the straight line from the block before, `far` times its length from here."""
+    first = t * TILE
+    for n in range(first, first + TILE):
+        ahead_c[n - first] = c[n] + far * (c[n] - old_c[n])
+    for n in range(w.shape[1]):
+        ahead_w[n] = w[t, n] + far * (w[t, n] - old_w[t, n])
+
+
+def _joined(kernels, numbers, fresh, ahead, of_h, of_d, gram):  # type: ignore[no-untyped-def]
+    """`_blocks._remember` for one replica: kernels grow older by a block, and a fresh one joins them."""
+    passed = 2 * numbers[LAST] - numbers[AHEAD] + ahead if numbers[COUNT] > 0 else 0
+    for k in range(AGE, AGE + 3):
+        numbers[k] += passed
+    if fresh:
+        numbers[AGE + 2], numbers[AGE + 1], numbers[AGE] = numbers[AGE + 1], numbers[AGE], 0
+        for i in range(kernels.shape[1]):
+            for j in range(kernels.shape[1]):
+                kernels[2, i, j], kernels[1, i, j] = kernels[1, i, j], kernels[0, i, j]
+                k, m = min(i, j), max(i, j)
+                kernels[0, i, j] = of_h[k, m] + of_d[k, m] * gram[k, m]
+
+
+def _added_up(drift, missed, added, factor):  # type: ignore[no-untyped-def]
+    """δ = factor · missed · added is added to the drift; the largest |δ|."""
+    worst = 0.0
+    for m in range(drift.size):
+        wrong = 0.0
+        for i in range(drift.size):
+            wrong += missed[m, i] * added[i]
+        wrong *= factor
+        drift[m] += wrong
+        worst = max(worst, abs(wrong)) if np.isfinite(wrong) else np.inf
+    return worst
 
 
 def _recursion(derivative: Callable[..., Any]) -> Callable[..., Any]:
