@@ -5,7 +5,9 @@ with unit vectors p and q it is 2·atan2(|p − q|, |p + q|), accurate to an abs
 rounding units at every angle.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,10 +20,12 @@ UNIT = 2.0**-53
 """Unit roundoff u of float64."""
 
 
-class Pairs(NamedTuple):
+@dataclass(frozen=True)
+class Pairs:
     """Geometry of pairs of points under w ~ N(0, s² I); every member broadcasts to [points, points2].
 
-    Formulas for one pair read `pair.a`, `pair.b`, `pair.r`, … as numbers and hold for whole arrays.
+    Formulas for one pair read `pair.a`, `pair.b`, `pair.r`, … as numbers and hold for whole arrays. What no
+    formula reads is not computed.
     """
 
     a: Host
@@ -30,16 +34,26 @@ class Pairs(NamedTuple):
     """s²|x'|²"""
     r: Host
     """s² x·x'"""
-    theta: Host
-    """angle between x and x', in [0, π]; π/2 if either is zero"""
-    sine: Host
-    """sin θ, accurate in absolute terms at both ends"""
+    minus: Host
+    """|p − q| of the normalised points; √2 if either is zero"""
+    plus: Host
+    """|p + q|"""
     relative: float
     """bound of the relative error of a and b, and of r relative to √(ab)"""
     angular: float
     """bound of the absolute error of θ and of sin θ"""
 
-    @property
+    @cached_property
+    def theta(self) -> Host:
+        """The angle between x and x', in [0, π]; π/2 if either is zero."""
+        return 2.0 * np.arctan2(self.minus, self.plus)
+
+    @cached_property
+    def sine(self) -> Host:
+        """sin θ, accurate in absolute terms at both ends."""
+        return 0.5 * self.minus * self.plus
+
+    @cached_property
     def scale(self) -> Host:
         """√(ab)."""
         return np.sqrt(self.a) * np.sqrt(self.b)
@@ -51,20 +65,22 @@ def pairs(x: Host, x2: Host, std: float = 1.0) -> Pairs:
     Errors: a dot product of d terms is off by at most d·u·|x||x'| (any order of summation); squaring
     the standard deviation and scaling add three roundings. A normalised vector is off by (d/2 + 3)u in
     norm, so |p ± q| is off by (2d + 12)u, and θ, whose derivatives in |p ± q| are at most 1, by twice
-    that; the constants below are larger.
+    that; the constants below are larger. Where |cos θ| ≤ 1/2, √(2 ± 2 cos θ) is off by no more than
+    that either: the cosine is off by (2d + 9)u, and the root is at least 1.
     """
     d = x.shape[1]
     a = std**2 * np.einsum("ij,ij->i", x, x)[:, None]
     b = std**2 * np.einsum("ij,ij->i", x2, x2)[None, :]
     r = std**2 * (x @ x2.T)
-    p, q = _unit(x), _unit(x2)
-    minus = scipy.spatial.distance.cdist(p, q)
-    plus = scipy.spatial.distance.cdist(p, -q)
-    theta = 2.0 * np.arctan2(minus, plus)
-    zero = (a == 0) | (b == 0)
-    theta = np.where(zero, np.pi / 2, theta)
-    sine = np.where(zero, 1.0, 0.5 * minus * plus)
-    return Pairs(a, b, r, theta, sine, (d + 6) * UNIT, (4 * d + 48) * UNIT)
+    cosine = r / (np.sqrt(np.where(a == 0, 1.0, a)) * np.sqrt(np.where(b == 0, 1.0, b)))
+    near, opposite = bool(np.max(cosine, initial=0.0) > 0.5), bool(np.min(cosine, initial=0.0) < -0.5)
+    # Differences of vectors take d operations a pair; a matrix product takes them at many times the speed.
+    p, q = (_unit(x), _unit(x2)) if near or opposite else (x, x2)
+    minus = scipy.spatial.distance.cdist(p, q) if near else np.sqrt(2.0 - 2.0 * cosine)
+    plus = scipy.spatial.distance.cdist(p, -q) if opposite else np.sqrt(2.0 + 2.0 * cosine)
+    for zero in ((a == 0)[:, 0], (slice(None), (b == 0)[0])):
+        minus[zero] = plus[zero] = np.sqrt(2.0)
+    return Pairs(a, b, r, minus, plus, (d + 6) * UNIT, (4 * d + 48) * UNIT)
 
 
 def _unit(x: Host) -> Host:

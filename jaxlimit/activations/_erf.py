@@ -44,17 +44,20 @@ class Erf(AbstractClosedFormActivation):
         return 4.0 / np.pi / np.sqrt(_determinant(pair))
 
     def dual_error(self, pair: Pairs) -> Host:
-        """atan2(y, x) moves by at most (x δy + y δx)/(x² + y²), and x² + y² = (1+2a)(1+2b) here."""
+        """atan2(y, x) moves by at most (x δy + y δx)/(x² + y²), and x² + y² = (1+2a)(1+2b) here.
+
+        It rounds by a few units of itself, and is at most (π/2) y/√(x² + y²).
+        """
         det = _determinant(pair)
         root = np.sqrt(det)
         radius2 = (1.0 + 2.0 * pair.a) * (1.0 + 2.0 * pair.b)
-        moved = root * 2.0 * pair.relative * pair.scale + np.abs(pair.r) * _determinant_error(pair, det) / root
-        return 1.01 * (2.0 / np.pi * moved / radius2 + 8 * UNIT * np.abs(self.dual(pair)))
+        moved = root * (2.0 * pair.relative) * pair.scale + np.abs(pair.r) * (_determinant_error(pair, det) / root)
+        return 1.01 * (2.0 / np.pi * moved / radius2 + 16 * UNIT * np.abs(pair.r) / np.sqrt(radius2))
 
     def dual_derivative_error(self, pair: Pairs) -> Host:
         """D^{−1/2} moves by δD/(2D) of itself."""
         det = _determinant(pair)
-        return 1.01 * self.dual_derivative(pair) * (_determinant_error(pair, det) / (2.0 * det) + 8 * UNIT)
+        return 1.01 * 4.0 / np.pi / np.sqrt(det) * (_determinant_error(pair, det) / (2.0 * det) + 8 * UNIT)
 
     def scalar(self, dtype: np.dtype) -> Scalar | None:
         """erf(u) and (2/√π) e^{−u²}; in single precision within 4 units of rounding of 1."""
@@ -66,12 +69,9 @@ def _determinant(pair: Pairs) -> Host:
 
 
 def _determinant_error(pair: Pairs, det: Host) -> Host:
-    product = pair.a * pair.b
-    return (
-        2.0 * pair.relative * (pair.a + pair.b)
-        + 4.0 * product * (2.0 * pair.relative * pair.sine**2 + 2.0 * pair.sine * pair.angular + pair.angular**2)
-        + 8 * UNIT * det
-    )
+    """Every term of D moves by 2·relative of itself, and sin²θ by (2 sin θ + angular)·angular besides."""
+    moved = (2.0 * pair.sine + pair.angular) * pair.a * pair.b
+    return (2.02 * pair.relative + 8 * UNIT) * det + 4.0 * pair.angular * moved
 
 
 SLOPE = 2.0 / math.sqrt(math.pi)

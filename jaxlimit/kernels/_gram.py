@@ -1,16 +1,27 @@
 """Gram matrices of the Xavier limit on the host, in float64, with an error for every entry."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from jaxlimit._arguments import instance, real_array, require
+from jaxlimit._lanes import cores
 from jaxlimit._numerics import UNIT, symmetrised
 from jaxlimit._typing import ArrayLike, Host
-from jaxlimit.kernels._rules import AbstractRule, Duals, rule_for
+from jaxlimit.kernels._quadrature import POINTS
+from jaxlimit.kernels._rules import AbstractRule, Block, rule_for
 from jaxlimit.kernels._structure import singularities
 from jaxlimit.kernels._types import Gram
 from jaxlimit.networks import AbstractNetwork, Shallow
 
 SMALLEST_NORM, LARGEST_NORM = 1e-50, 1e50
+
+SIDE = POINTS
+"""Rows and columns of a block: its temporaries stay in the second-level cache."""
+
+Entries = tuple[Host, Host, tuple[str, ...]]
+"""Values, radii and assumptions of a block."""
 
 
 def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, rule: AbstractRule | None = None) -> Gram:
@@ -26,20 +37,26 @@ def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, ru
         >>> round(float(jl.gram(network, np.array([[1.0, 0.0]])).value[0, 0]), 12)
         0.654362399309
     """
-    shallow, first, second, duals = _evaluated(network, x, x2, rule)
+    shallow, first, second, block = _prepared(network, x, x2, rule)
     variance = shallow.initial.c.second_moment
-    inner = first @ second.T
-    # |fl(x·x') − x·x'| ≤ d u |x||x'|, and every product and sum below rounds once.
-    norms = np.linalg.norm(first, axis=1)[:, None] * np.linalg.norm(second, axis=1)[None, :]
-    value = variance * duals.derivative * inner
-    radius = variance * (
-        np.abs(inner) * duals.derivative_error
-        + 1.01 * (first.shape[1] + 8) * UNIT * norms * (np.abs(duals.derivative) + duals.derivative_error)
-    )
-    if shallow.train_output:
-        value = value + duals.value
-        radius = radius + duals.value_error + 2 * UNIT * np.abs(value)
-    return _assembled(shallow, first, second, value, radius, duals)
+    rounding = 1.01 * (first.shape[1] + 8) * UNIT
+
+    def entries(rows: slice, columns: slice) -> Entries:
+        p, q, duals = first[rows], second[columns], block(rows, columns)
+        inner = p @ q.T
+        # |fl(x·x') − x·x'| ≤ d u |x||x'|, and every product and sum below rounds once.
+        norms = np.linalg.norm(p, axis=1)[:, None] * np.linalg.norm(q, axis=1)[None, :]
+        value = variance * duals.derivative * inner
+        radius = variance * (
+            np.abs(inner) * duals.derivative_error
+            + rounding * norms * (np.abs(duals.derivative) + duals.derivative_error)
+        )
+        if shallow.train_output:
+            value = value + duals.value
+            radius = radius + duals.value_error + 2 * UNIT * np.abs(value)
+        return value, radius, duals.assumptions
+
+    return _assembled(shallow, first, second, entries)
 
 
 def initial_covariance(
@@ -54,15 +71,20 @@ def initial_covariance(
         >>> round(float(jl.kernels.initial_covariance(network, np.array([[2.0, 0.0]])).value[0, 0]), 12)
         2.0
     """
-    shallow, first, second, duals = _evaluated(network, x, x2, rule)
+    shallow, first, second, block = _prepared(network, x, x2, rule)
     variance = shallow.initial.c.second_moment
-    value = variance * duals.value
-    return _assembled(shallow, first, second, value, variance * duals.value_error + 4 * UNIT * np.abs(value), duals)
+
+    def entries(rows: slice, columns: slice) -> Entries:
+        duals = block(rows, columns)
+        value = variance * duals.value
+        return value, variance * duals.value_error + 4 * UNIT * np.abs(value), duals.assumptions
+
+    return _assembled(shallow, first, second, entries)
 
 
-def _evaluated(
+def _prepared(
     network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None, rule: AbstractRule | None
-) -> tuple[Shallow, Host, Host, Duals]:
+) -> tuple[Shallow, Host, Host, Block]:
     shallow = instance("network", network, Shallow)
     first = real_array("x", x, 2)
     second = first if x2 is None else real_array("x2", x2, 2)
@@ -72,7 +94,7 @@ def _evaluated(
     if second is not first:
         _require_range("x2", second)
     law, activation = shallow.initial.w, shallow.activation
-    return shallow, first, second, rule_for(activation, law, rule).duals(activation, law, first, second)
+    return shallow, first, second, rule_for(activation, law, rule).prepare(activation, law, first, second)
 
 
 def _require_range(name: str, x: Host) -> None:
@@ -88,8 +110,27 @@ def _require_range(name: str, x: Host) -> None:
     )
 
 
-def _assembled(network: Shallow, x: Host, x2: Host, value: Host, radius: Host, duals: Duals) -> Gram:
-    if x2 is not x:
-        return Gram(value, radius, None, duals.assumptions, ())
-    reasons = singularities(network.activation, x)
-    return Gram(symmetrised(value), symmetrised(radius), None, duals.assumptions, reasons)
+def _assembled(network: Shallow, x: Host, x2: Host, entries: Callable[[slice, slice], Entries]) -> Gram:
+    """All blocks on all cores: a block fits in the caches, where a formula over whole matrices would not.
+
+    With one set of points only the upper triangle is computed, and mirrored.
+    """
+    square = x2 is x
+    value, radius = np.empty((len(x), len(x2))), np.empty((len(x), len(x2)))
+
+    def fill(corner: tuple[int, int]) -> tuple[str, ...]:
+        rows, columns = (slice(first, first + SIDE) for first in corner)
+        *found, assumptions = entries(rows, columns)
+        for whole, part in zip((value, radius), found, strict=True):
+            whole[rows, columns] = symmetrised(part) if square and rows == columns else part
+            if square and rows != columns:
+                whole[columns, rows] = part.T
+        return assumptions
+
+    corners = [(i, j) for i in range(0, len(x), SIDE) for j in range(i if square else 0, len(x2), SIDE)]
+    if len(corners) == 1:
+        assumptions = fill(corners[0])
+    else:
+        with ThreadPoolExecutor(cores(), thread_name_prefix="gram") as pool:
+            assumptions, *_ = pool.map(fill, corners)
+    return Gram(value, radius, None, assumptions, singularities(network.activation, x) if square else ())

@@ -4,23 +4,25 @@ from fractions import Fraction
 
 import numpy as np
 
-from jaxlimit._numerics import pairs
+from jaxlimit._numerics import UNIT
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation
-
-# Candidates are found in floating point, generously, and then decided exactly.
-CANDIDATE_ANGLE = 1e-7
 
 
 def singularities(activation: AbstractActivation, x: Host) -> tuple[str, ...]:
     """Pairs of points that make features linearly dependent, in words.
 
     x_i = x_j repeats a feature; for homogeneous σ so does x_i = r x_j with r > 0 (features scale by
-    r), and for odd σ x_i = −x_j (features change sign). An empty tuple promises nothing.
+    r), and for odd σ x_i = −x_j (features change sign). Candidates are found in floating point,
+    generously, and then decided exactly. An empty tuple promises nothing.
     """
-    geometry = pairs(x, x)
-    close = np.argwhere(np.triu(geometry.theta < CANDIDATE_ANGLE, 1))
-    opposite = np.argwhere(np.triu(geometry.theta > np.pi - CANDIDATE_ANGLE, 1) & activation.odd)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    unit = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
+    cosine = unit @ unit.T
+    # Off by (2d + 6) roundings at most: no parallel pair is missed, and few others are looked at.
+    parallel = 1.0 - (2 * x.shape[1] + 32) * 2 * UNIT
+    close = [(i, j) for i, j in np.argwhere(cosine >= parallel) if i < j]
+    opposite = [(i, j) for i, j in np.argwhere(cosine <= -parallel) if i < j and activation.odd]
     found = [f"points {i} and {j} are equal" for i, j in close if np.array_equal(x[i], x[j])]
     if activation.homogeneous:
         found += [

@@ -211,7 +211,7 @@ def test_float64_input_stays_float64():
 # Quadrature.
 
 
-@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 3.0, 10.0, 100.0])
 def test_quadrature_agrees_with_the_closed_form_within_its_own_error(scale):
     x = scale * POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
     x = np.concatenate([x, x[:1] * (1 + 1e-9), -x[1:2]])  # nearly equal and opposite points too
@@ -219,6 +219,11 @@ def test_quadrature_agrees_with_the_closed_form_within_its_own_error(scale):
     assert np.all(np.abs(found.value - exact.value) <= found.radius + exact.radius)
     assert np.max(found.radius) < 1e-11 * (1 + scale**2)
     assert any("estimate" in assumption for assumption in found.assumptions)
+
+
+def test_quadrature_refuses_what_it_could_not_finish():
+    with pytest.raises(ValueError, match="Argument `rule` must need at most"):
+        jl.gram(network(ACTIVATIONS["tanh"]), [[1e5, 0.0]], [[6e4, 8e4]], rule=Quadrature())
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
