@@ -4,14 +4,10 @@
 SciPy's eigvalsh (an estimate), in one run on the erf kernel of independent points on the sphere.
 """
 
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import scipy.linalg
 
+from benchmarks import seconds
 from jaxlimit import data
 from jaxlimit.activations import Erf
 from jaxlimit.initial import Initial
@@ -19,17 +15,6 @@ from jaxlimit.kernels import certify, gram
 from jaxlimit.networks import Shallow
 
 INPUTS = 10
-
-
-def seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def main(quick: bool = False) -> None:
@@ -43,9 +28,12 @@ def main(quick: bool = False) -> None:
     for points in (50, 100) if quick else (200, 500, 1000, 2000):
         kernel = gram(network, data.sphere(points=points, inputs=INPUTS).x)
         repeats = 3 if quick or points > 1000 else 7
-        own = seconds(lambda: certify(kernel), repeats)  # noqa: B023 - called at once
-        factor = seconds(lambda: np.linalg.cholesky(kernel.value), repeats)  # noqa: B023
-        eigen = seconds(lambda: scipy.linalg.eigvalsh(kernel.value), repeats)  # noqa: B023
+        runs = {
+            "certify": lambda: certify(kernel),  # noqa: B023 - called at once
+            "cholesky": lambda: np.linalg.cholesky(kernel.value),  # noqa: B023
+            "eigvalsh": lambda: scipy.linalg.eigvalsh(kernel.value),  # noqa: B023
+        }
+        own, factor, eigen = seconds(runs, repeats).values()
         proof, estimate = certify(kernel), scipy.linalg.eigvalsh(kernel.value)[0]
         print(
             f"{points:6d} {own:9.4f} {factor:9.4f} {eigen:9.4f} {own / factor:7.2f} {own / eigen:7.2f}"

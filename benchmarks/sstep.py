@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxlimit as jl
-from benchmarks.stepwise import seconds
+from benchmarks import peak, product, seconds
 from jaxlimit._lanes import cores
 from jaxlimit.simulation._blocks_loop import _recursion
 from jaxlimit.simulation._draws import index_block, replica_key, thresholds
@@ -57,12 +57,6 @@ def exact(problem: jl.Problem, width: int, replicas: int) -> np.ndarray:
     return output * np.einsum("rpn,rn->rp", np.tanh(x @ rows_of(tiles, width)), c)
 
 
-def sgemm(size: int = 1536) -> Callable[[], object]:
-    """A float32 product of NumPy's library on all cores."""
-    a = np.random.default_rng(0).standard_normal((size, size)).astype(np.float32)
-    return lambda: a @ a
-
-
 def operations(width: int, blocks: int, kernels: int) -> float:
     """Of the products in a chain of order 1."""
     return float(width) * (blocks * (4 * POINTS * INPUTS + 2 * POINTS) + kernels * 2 * POINTS * (POINTS + 4))
@@ -82,12 +76,12 @@ def speed(width: int, replicas: int, repeats: int) -> None:
     runs |= {
         f"{name}, idle": (lambda m=loop: trained(problem, width, m, replicas, 0.0)) for name, loop in loops.items()
     }
-    runs |= {"idle": lambda: trained(problem, width, methods["block N/4"], replicas, 0.0), "sgemm": sgemm()}
+    runs |= {"idle": lambda: trained(problem, width, methods["block N/4"], replicas, 0.0), "sgemm": product(np.float32)}
     times = seconds(runs, repeats)
-    peak = 2 * 1536**3 / times["sgemm"]
+    sgemm = peak(times["sgemm"])
     loop = {name: (times[name] - times[f"{name}, idle"]) * 16 / replicas for name in loops}
     best = min(loop, key=lambda name: loop[name])
-    print(f"\nN = {width}, {replicas} replicas: milliseconds a replica, {cores()} cores, sgemm {peak / 1e9:.0f} GF/s")
+    print(f"\nN = {width}, {replicas} replicas: milliseconds a replica, {cores()} cores, sgemm {sgemm / 1e9:.0f} GF/s")
     for name, time in loop.items():
         print(
             f"  loop over steps, {name:6s} {1e3 * time:8.1f} ms  {time / steps / width * 1e9:5.2f} ns per neuron-step"
@@ -98,7 +92,7 @@ def speed(width: int, replicas: int, repeats: int) -> None:
         chain, call = (times[name] - times["idle"]) / replicas, times[name] / replicas
         blocks = {"block N/1": 2, "block N/2": 4, "block N/4": 8, "block N/16": 32}.get(name)
         share = (
-            f"{operations(width, blocks, min(blocks, 2 + blocks // 4)) / chain / peak:6.0%}" if blocks else f"{'':6s}"
+            f"{operations(width, blocks, min(blocks, 2 + blocks // 4)) / chain / sgemm:6.0%}" if blocks else f"{'':6s}"
         )
         print(
             f"  {name:16s} {1e3 * chain:8.2f} {loop[best] / chain:14.0f}x {loop['XLA'] / chain:8.0f}x {share}"

@@ -14,10 +14,8 @@ in part, so the larger is the floor.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from typing import Any
 
 import jax
@@ -27,6 +25,7 @@ import numpy as np
 import optax
 
 import jaxlimit as jl
+from benchmarks import seconds
 from jaxlimit._lanes import cores
 
 
@@ -68,21 +67,6 @@ def peer_numpy(problem: jl.Problem, c: np.ndarray, w: np.ndarray, indices: np.nd
         c += error * features
         w += slope[:, :, None] * x[i][:, None, :]
     return scale * np.einsum("rn,rnm->rm", c, np.tanh(w @ x.T))
-
-
-def seconds(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taking turns so that a slow minute of the machine hits all of them.
-
-    A turn is two runs, of which the second counts: the first meets caches full of the others' data.
-    """
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            run()
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return {name: median(each) for name, each in times.items()}
 
 
 def floors(width: int, rank: int) -> dict[str, Callable[[], object]]:
