@@ -27,6 +27,7 @@ from jaxlimit.simulation._blocks_loop import _recursion
 from jaxlimit.simulation._draws import index_block, replica_key, thresholds
 from jaxlimit.simulation._native import _loop
 from jaxlimit.simulation._passes import fours, passes, products
+from jaxlimit.simulation._state import Run
 from jaxlimit.simulation._tiles import TILE, compiler, rows_of, tiled
 
 POINTS, INPUTS, ALPHA, UNTIL = 20, 10, 5.0, 2.0
@@ -192,6 +193,41 @@ def accuracy(gamma: float, width: int, replicas: int, blocks: Mapping[int, tuple
         print(f"  {name:28s} {error:9.1e} {stated:>9s} {cost:13.2f}")
 
 
+def choice(cases: tuple[tuple[float, float, int, int], ...], repeats: int) -> None:
+    """The cost model behind `method=None` against measurement: seconds it foretells, and the ratio it decides by."""
+    print(
+        f"\ncost model, one core: Stepwise over SStep(tolerance=1e-4), foretold and measured\n  {'γ, α, M, N':22s}"
+        f" {'Stepwise':>16s} {'SStep':>16s} {'ratio':>12s}   method=None"
+    )
+    for gamma, alpha, points, width in cases:
+        data = jl.data.sphere(points=points, inputs=INPUTS)
+        network = jl.networks.Shallow(jl.activations.Tanh(), jl.Initial())
+        problem = jl.Problem(data, network, scaling=jl.PowerScaling(gamma), learning_rate=alpha)
+        until = min(UNTIL, 2.0**26 / width**2)
+        steps, rank = problem.scaling.steps(until, width), min(points, INPUTS)
+        run = Run(problem, network, width, rank, 0, steps, 1, np.dtype(np.float32), (jax.devices()[0],))
+        offers = [jl.SStep(order=order, tolerance=1e-4) for order in (1, 2)]
+        blocks = min(offers, key=lambda offer: offer.chain(run).seconds)
+        methods = {"Stepwise": jl.Stepwise(), "SStep": blocks}
+        runs: dict[str, Callable[[], object]] = {
+            name: (lambda m=m: trained(problem, width, m, 8 * cores(), until))  # noqa: B023 - called at once
+            for name, m in methods.items()
+        }
+        idle = {
+            f"{name}, idle": (lambda m=m: trained(problem, width, m, 8 * cores(), 0.0)) for name, m in methods.items()
+        }  # noqa: B023
+        times = seconds(runs | idle, repeats)
+        measured = {name: max(1e-9, times[name] - times[f"{name}, idle"]) / 8 for name in methods}
+        foretold = {name: method.chain(run).seconds * steps for name, method in methods.items()}
+        chosen = trained(problem, width, None, 1, until).method.partition("(")[0]
+        ratio = (each["Stepwise"] / each["SStep"] for each in (foretold, measured))
+        columns = [f"{1e3 * foretold[name]:7.1f}/{1e3 * measured[name]:5.1f} ms" for name in methods]
+        print(
+            f"  {f'{gamma:g}, {alpha:g}, {points}, {width}':22s} {' '.join(columns)}"
+            f" {next(ratio):6.1f}/{next(ratio):5.1f}   {chosen}"
+        )
+
+
 def scaling(widths: tuple[int, ...], repeats: int) -> None:
     """Cost against the width at four blocks per unit of limit time, drawing not included."""
     problem = problem_of()
@@ -214,18 +250,34 @@ def scaling(widths: tuple[int, ...], repeats: int) -> None:
 
 
 def main(quick: bool = False) -> None:
-    """Print four tables: speed, where the time goes, accuracy against cost, cost against the width."""
+    """Print tables: speed, where the time goes, accuracy against cost, the cost model, cost against the width."""
     print(f"{jax.devices()[0].device_kind}, {cores()} cores, jax {jax.__version__}, tanh, M = 20, d = 10, α = 5, T = 2")
     if quick:
         speed(1024, 2, 1)
         split(1024, 1)
         accuracy(1.0, 256, 2, {1: (16,), 2: (16,)}, 1)
+        choice(((0.5, 1.0, POINTS, 1024),), 1)
         scaling((512, 1024, 2048), 1)
         return
     speed(16384, 8, 9)
     split(16384, 9)
     accuracy(0.5, 4096, 8, {1: (256, 1024, 4096), 2: (256, 1024)}, 3)
     accuracy(1.0, 4096, 8, {1: (16, 32, 64, 256), 2: (64, 256, 512)}, 3)
+    choice(
+        (
+            (0.5, 1.0, 20, 1024),
+            (0.5, 1.0, 20, 4096),
+            (0.5, 5.0, 20, 4096),
+            (0.5, 5.0, 20, 16384),
+            (0.75, 5.0, 20, 4096),
+            (0.75, 5.0, 20, 16384),
+            (1.0, 1.0, 20, 4096),
+            (1.0, 5.0, 20, 16384),
+            (0.5, 1.0, 200, 4096),
+            (0.5, 1.0, 200, 16384),
+        ),
+        3,
+    )
     scaling((1024, 4096, 16384, 65536, 262144, 1048576), 3)
 
 

@@ -11,12 +11,12 @@ from jaxlimit.simulation._state import Run
 
 def stepwise_seconds(run: Run, native: bool) -> float:
     """Seconds per step and replica of the exact chain: a pass over w, and an activation."""
-    each = 0.075 * run.rank + 0.6 if native else 0.12 * run.rank + 1.8
+    each = 0.055 * run.rank + 0.45 if native else 0.12 * run.rank + 1.8
     return 1e-9 * run.width * run.batch * each
 
 
 def sstep_seconds(run: Run, rule: Rule, length: int, native: bool) -> float:
-    """Seconds per step and replica of the chain in blocks of this length: products at 100 operations a nanosecond.
+    """Seconds per step and replica of the chain in blocks of this length: products at some 80 operations a nanosecond.
 
     A block takes features (at order 2 at two places) and one move; kernels are shared by several blocks, except
     by the first (half of a kernel follows by symmetry in native code). Blocks that grow begin with shorter ones.
@@ -26,7 +26,9 @@ def sstep_seconds(run: Run, rule: Rule, length: int, native: bool) -> float:
     grown = math.log(max(1.0, length / int(rule.start)), LEAP)
     blocks = math.ceil(steps / length) + math.ceil(grown)
     kernels = min(blocks, rule.order + 1 + blocks / (rule.keep if rule.allowance > 0 else rule.renew))
-    features = 0.01 * (2 * rule.order + 2) * points * run.rank + (0.35 if native else 1.0) * rule.order * points
-    kernel = 0.01 * (2 if native else 4) * points**2
-    a_sample = 8 + 0.07 * points if native else 60 + 0.1 * points
+    # At order 2 parameters and features of two places compete for the caches.
+    each = 0.013 if rule.order == 1 else 0.017
+    features = each * (2 * rule.order + 2) * points * run.rank + (0.6 if native else 1.2) * rule.order * points
+    kernel = each * (2 if native else 4) * points**2
+    a_sample = 40 + 0.1 * points if native else 60 + 0.1 * points
     return 1e-9 * (run.width * (blocks * features + kernels * kernel) / steps + run.batch * a_sample)
