@@ -18,7 +18,7 @@ NARROW = 1024
 """Below this width a step moves features too much for what is expected of lengths."""
 
 GAIN = 2.0
-"""Blocks must be so many times cheaper by the cost model, whose ratios are right within about 2.5 (`benchmarks/sstep.py` prints both)."""
+"""Blocks must be so many times cheaper by the cost model, whose ratios a benchmark finds right within about 2.5."""
 
 
 def chosen_method(run: Run) -> AbstractMethod:
