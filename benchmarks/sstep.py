@@ -213,10 +213,11 @@ def choice(cases: tuple[tuple[float, float, int, int], ...], repeats: int) -> No
             name: (lambda m=m: trained(problem, width, m, 8 * cores(), until))  # noqa: B023 - called at once
             for name, m in methods.items()
         }
-        idle = {
-            f"{name}, idle": (lambda m=m: trained(problem, width, m, 8 * cores(), 0.0)) for name, m in methods.items()
-        }  # noqa: B023
-        times = seconds(runs | idle, repeats)
+        runs |= {
+            f"{name}, idle": (lambda m=m: trained(problem, width, m, 8 * cores(), 0.0))  # noqa: B023
+            for name, m in methods.items()
+        }
+        times = seconds(runs, repeats)
         measured = {name: max(1e-9, times[name] - times[f"{name}, idle"]) / 8 for name in methods}
         foretold = {name: method.chain(run).seconds * steps for name, method in methods.items()}
         chosen = trained(problem, width, None, 1, until).method.partition("(")[0]
