@@ -141,7 +141,8 @@ def split(width: int, repeats: int) -> None:
     y, kernel = np.ones(POINTS, dtype), np.full((POINTS, POINTS), 1e-6, dtype)
     indices = rng.integers(0, POINTS, (width // 4, 1)).astype(np.int32)
     network, bounds = problem_of().network, jnp.asarray(thresholds(problem_of().data.weights))
-    initial = jax.jit(lambda key: network.init(width, INPUTS, key))
+    lane = jnp.zeros((1, INPUTS, width))  # drawn into a lane, as `simulate` does
+    initial = jax.jit(lambda key: (lambda c, w: (c, lane.at[0].set(w.T)))(*network.init(width, INPUTS, key)))
     drawn = jax.jit(lambda key: jax.vmap(lambda b: index_block(key, b, bounds))(jnp.arange(max(1, width // 4096))))
     key = replica_key(jax.random.key(0), 0)
     times = seconds(
