@@ -111,6 +111,7 @@ def split(width: int, repeats: int) -> None:
     c, w = rng.uniform(-1, 1, (tiles, TILE)).astype(dtype), rng.standard_normal((tiles, INPUTS * TILE)).astype(dtype)
     x = problem_of().data.x[dots].astype(dtype)
     h, d = (np.zeros((tiles, dots.size * TILE), dtype) for _ in range(2))
+    rest_c, rest_w, step = np.zeros_like(c), np.zeros_like(w), np.zeros((INPUTS + 1) * TILE, dtype)
     errors, total = np.full(dots.size, 1e-9, dtype), np.zeros((dots.size, dots.size))
     directions, sums = np.ascontiguousarray((errors[:, None] * x).T), np.zeros(dots.size)
 
@@ -128,9 +129,9 @@ def split(width: int, repeats: int) -> None:
                 d[t, n] = slope
 
     @compiler()()
-    def moves(c, w, h, d, errors, directions):  # type: ignore[no-untyped-def]
+    def moves(c, w, rest_c, rest_w, step, h, d, errors, directions):  # type: ignore[no-untyped-def]
         for t in range(c.shape[0]):
-            move(c[t], w[t], h[t], d[t], errors, directions, True)
+            move(c[t], w[t], rest_c[t], rest_w[t], step, h[t], d[t], errors, directions, True)
 
     @compiler()()
     def kernels(h, d, total):  # type: ignore[no-untyped-def]
@@ -153,7 +154,7 @@ def split(width: int, repeats: int) -> None:
             "activation in them": lambda: activations(h, d),
             "kernel": lambda: kernels(h, d, total),
             "recursion": lambda: recursion(np.zeros(POINTS, dtype), y, kernel, indices),
-            "update": lambda: moves(c, w, h, d, errors, directions),
+            "update": lambda: moves(c, w, rest_c, rest_w, step, h, d, errors, directions),
         },
         repeats,
     )

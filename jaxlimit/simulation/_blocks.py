@@ -24,8 +24,8 @@ from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observ
 class Blocks(NamedTuple):
     """What blocks change in a lane: `Moving`, and what the next block needs of the ones before.
 
-    `free` says that more blocks may share a kernel; `old` are the parameters at the start of the last block (order 2
-    only). Then the next step, the length planned for the next block, that of the last (0: none); `ahead`, the half
+    `rest` is what rounding took from the parameters so far; `free` says that more blocks may share a kernel; `old`
+    are the parameters at the start of the last block (order 2 only). Then the next step, the length planned for the next block, that of the last (0: none); `ahead`, the half
     steps from its start to its centre; the number of blocks so far; the last three kernels and their ages in half
     steps; errors added up, by point; the largest output so far.
     """
@@ -35,6 +35,7 @@ class Blocks(NamedTuple):
     diverged: Int[Array, " lanes"]
     error: Float[Array, " lanes"]
     forced: Int[Array, " lanes"]
+    rest: tuple[Array, Array]
     free: Bool[Array, " lanes"]
     old: tuple[Array, Array] | None
     step: Int[Array, " lanes"]
@@ -98,6 +99,7 @@ def _begin(rule: Rule, constants: Constants, moving: Moving) -> Blocks:
     none, zeros = jnp.zeros(lanes, jnp.int32), partial(jnp.zeros, dtype=moving.c.dtype)
     return Blocks(
         *moving,
+        rest=(jnp.zeros_like(moving.c), jnp.zeros_like(moving.w)),
         free=none == 0,
         old=(moving.c, moving.w) if rule.order == 2 else None,
         step=none,
@@ -133,7 +135,7 @@ def _block(
         walk = Walk(now.step, now.step + length, block_steps(constants.batch), partial(indices_of, constants, key))
     rate = constants.increment * constants.output
     total, moved, lost = _recursion(loss, outputs, constants.y, rate / float(constants.batch) * kernel, walk)
-    c, w = _moved(network, constants, features, total, now.c, now.w)
+    (c, w), rest = _moved(network, constants, features, total, now)
     if missed is None:
         u = product(constants.x, w)
         reached = constants.output * product(network.activation(u).astype(u.dtype), c)
@@ -149,6 +151,7 @@ def _block(
     return now._replace(
         c=c,
         w=w,
+        rest=rest,
         diverged=jnp.where((now.diverged < 0) & (lost >= 0), now.step - walk.first + lost, now.diverged),
         forced=now.forced + next_.forced.astype(jnp.int32),
         free=next_.free,
@@ -266,11 +269,17 @@ def _recursion(
 
 
 def _moved(
-    network: Shallow, constants: Constants, features: Features, total: Array, c: Array, w: Array
-) -> tuple[Array, Array]:
-    """The parameters after errors that add up to `total` [points]."""
-    w = w + constants.increment * product(constants.x.T, total[:, None] * features.d)
-    return (c + constants.increment * product(total, features.h) if network.train_output else c), w
+    network: Shallow, constants: Constants, features: Features, total: Array, now: Blocks
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """The parameters after errors that add up to `total` [points], and what rounding took from them.
+
+    Steps may be smaller than a rounding unit of w: without `rest`, many short blocks would lose them.
+    """
+    step_c = constants.increment * product(total, features.h) if network.train_output else jnp.zeros_like(now.c)
+    step_w = constants.increment * product(constants.x.T, total[:, None] * features.d)
+    whole = step_c + now.rest[0], step_w + now.rest[1]
+    moved = now.c + whole[0], now.w + whole[1]
+    return moved, (whole[0] - (moved[0] - now.c), whole[1] - (moved[1] - now.w))
 
 
 def _window(constants: Constants, key: RandomKey, first: Array, rows: int) -> Int[Array, " rows"]:

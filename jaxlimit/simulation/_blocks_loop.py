@@ -26,12 +26,13 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
 
     @native(nogil=True)
     def run(  # type: ignore[no-untyped-def]
-        c, w, old_c, old_w, kernels, drift, largest, numbers, indices, first, stop, end, width,
+        c, w, rest_c, rest_w, old_c, old_w, kernels, drift, largest, numbers, indices, first, stop, end, width,
         x, gram, y, output, increment, train, order, keep, renew, shortest, longest, allowance, total, h, d,
     ):  # fmt: skip
         points, (four, rank) = y.size, x.shape
         errors, directions = np.zeros(four, c.dtype), np.zeros((rank, four), c.dtype)
         ahead_c, ahead_w = np.empty(tile, c.dtype), np.empty(rank * tile, c.dtype)
+        step = np.empty((rank + 1) * tile, c.dtype)
         rate, waits, nothing = increment * output, False, np.zeros((0, 0), c.dtype)
         while numbers[STEP] < stop:
             # Blocks of equal length up to the next save, none longer than planned.
@@ -50,7 +51,7 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
                 if waits:
                     if order == 2:
                         remember(c, w, old_c, old_w, t)
-                    move(here, w[t], h[t], d[t], errors, directions, train)
+                    move(here, w[t], rest_c[t], rest_w[t], step, h[t], d[t], errors, directions, train)
                 if ahead > 0:
                     glance(here[:size], w[t], x, nothing, 0, h[t], sums)
                     ahead_of(c, w, old_c, old_w, t, far, ahead_c, ahead_w)
@@ -89,7 +90,8 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
             for t in range(w.shape[0]):
                 if order == 2:
                     remember(c, w, old_c, old_w, t)
-                move(c[t * tile : (t + 1) * tile], w[t], h[t], d[t], errors, directions, train)
+                here = c[t * tile : (t + 1) * tile]
+                move(here, w[t], rest_c[t], rest_w[t], step, h[t], d[t], errors, directions, train)
 
     return run
 

@@ -33,11 +33,14 @@ WINDOW = 65536
 class Lane(NamedTuple):
     """A lane between two calls: what `Blocks` holds, in tiles of neurons, on the host; `numbers` are its integers.
 
-    Neurons that fill up the last tile have c = 0 and w = 0, and no features.
+    `rest` is what rounding took from the parameters so far. Neurons that fill up the last tile have c = 0 and
+    w = 0, and no features.
     """
 
     c: Host
     w: Host
+    rest_c: Host
+    rest_w: Host
     old_c: Host
     old_w: Host
     kernels: Host
@@ -134,13 +137,15 @@ def _begin(rule: Rule, moving: Moving, points: int, places: _Places) -> Lane:
     c, w = places.of("c", (lanes, tiles * TILE)), places.of("w", (lanes, tiles, rank * TILE))
     c[:, :width], c[:, width:] = moving.c, 0
     tile_into(w, np.asarray(moving.w))
+    rest_c, rest_w = places.of("rest c", (lanes, tiles, TILE)), places.of("rest w", w.shape)
+    rest_c[:], rest_w[:] = 0, 0
     # Only order 2 looks back at the parameters.
     shapes = (c.shape, w.shape) if rule.order == 2 else ((lanes, 0), (lanes, 0, 0))
     old_c, old_w = (places.of(f"old {name}", shape) for name, shape in zip("cw", shapes, strict=True))
     numbers = np.zeros((lanes, AGE + 3), np.int64)
     numbers[:, FREE_NOW], numbers[:, LENGTH], numbers[:, LOST] = 1, int(rule.start), -1
     kernels, drift = np.zeros((lanes, 3, points, points), c.dtype), np.zeros((lanes, points), c.dtype)
-    return Lane(c, w, old_c, old_w, kernels, drift, np.zeros((lanes, 1), c.dtype), numbers)
+    return Lane(c, w, rest_c, rest_w, old_c, old_w, kernels, drift, np.zeros((lanes, 1), c.dtype), numbers)
 
 
 class _Window:

@@ -11,8 +11,9 @@ from jaxlimit.simulation._stepwise import Stepwise
 TOLERANCE = 1e-4
 """About what rounding does to a float32 chain of some thousand steps."""
 
-ENOUGH = 4 * SHORTEST
-"""Blocks are likely to be short enough where so many steps would do: what is expected of a length is rough."""
+ENOUGH = {1: 32 * SHORTEST, 2: 4 * SHORTEST}
+"""Blocks of an order are likely to be allowed to be long enough where so many steps are expected: what is expected of
+a length is rough, at first order within a factor of ten."""
 
 NARROW = 1024
 """Below this width a step moves features too much for what is expected of lengths."""
@@ -27,6 +28,6 @@ def chosen_method(run: Run) -> AbstractMethod:
     if run.dtype != np.float32 or run.width < NARROW:
         return exact
     offers = (SStep(order=order, tolerance=TOLERANCE) for order in (1, 2))
-    able = [offer for offer in offers if offer.likely_length(run) >= ENOUGH]
+    able = [offer for offer in offers if offer.likely_length(run) >= ENOUGH[offer.order]]
     cheapest = min(able, key=lambda offer: offer.chain(run).seconds, default=exact)
     return cheapest if GAIN * cheapest.chain(run).seconds < exact.chain(run).seconds else exact

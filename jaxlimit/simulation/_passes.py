@@ -31,7 +31,7 @@ def passes(scalar: Callable[..., Any], dtype: np.dtype) -> tuple[Callable[..., A
 
     @inline
     def push(row, d, errors, m):  # type: ignore[no-untyped-def]
-        """A row of parameters moves along four points: row ← row + Σ_m e_m d_m."""
+        """A row of steps along four points: row ← row + Σ_m e_m d_m."""
         a, b, c, e = errors[m], errors[m + 1], errors[m + 2], errors[m + 3]
         for n in range(tile):
             row[n] += a * d[n] + b * d[n + tile] + c * d[n + 2 * tile] + e * d[n + 3 * tile]
@@ -46,18 +46,34 @@ def passes(scalar: Callable[..., Any], dtype: np.dtype) -> tuple[Callable[..., A
             rows[n] += a * p + b * q + c * r + e * s
             rows[n + tile] += f * p + g * q + h * r + k * s
 
+    # Not to be reordered: what a sum loses is what is left of the step after the parameter has moved.
+    @compiler(reorder=False)()
+    def carried(parameters, rest, step):  # type: ignore[no-untyped-def]
+        for n in range(parameters.size):
+            whole, before = step[n] + rest[n], parameters[n]
+            parameters[n] = before + whole
+            rest[n] = whole - (parameters[n] - before)
+
     @native()
-    def move(c, w, h, d, errors, directions, train):  # type: ignore[no-untyped-def]
-        """c ← c + Σ_m e_m h_m and w_j ← w_j + Σ_m e_m x_mj d_m; `directions` [rank, points] holds e_m x_mj."""
+    def move(c, w, rest_c, rest_w, step, h, d, errors, directions, train):  # type: ignore[no-untyped-def]
+        """c ← c + Σ_m e_m h_m and w_j ← w_j + Σ_m e_m x_mj d_m; `directions` [rank, points] holds e_m x_mj.
+
+        Steps are added up apart, and what rounding takes from a parameter waits in `rest` for the next one:
+        otherwise many short blocks would lose steps smaller than a rounding unit of w.
+        """
         points, rank = errors.size, directions.shape[0]
+        step[:] = zero
         for m in range(0, points, POINTS):
             if train:
-                push(c, h[m * tile : (m + POINTS) * tile], errors, m)
+                push(step[rank * tile :], h[m * tile : (m + POINTS) * tile], errors, m)
             block = d[m * tile : (m + POINTS) * tile]
             for j in range(0, rank - 1, 2):
-                push_two(w[j * tile : (j + 2) * tile], block, directions[j], directions[j + 1], m)
+                push_two(step[j * tile : (j + 2) * tile], block, directions[j], directions[j + 1], m)
             if rank % 2 == 1:
-                push(w[(rank - 1) * tile :], block, directions[rank - 1], m)
+                push(step[(rank - 1) * tile : rank * tile], block, directions[rank - 1], m)
+        carried(w, rest_w, step[: rank * tile])
+        if train:
+            carried(c, rest_c, step[rank * tile :])
 
     @inline
     def five(w, u, first, second, j):  # type: ignore[no-untyped-def]

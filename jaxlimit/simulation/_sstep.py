@@ -119,8 +119,9 @@ class SStep(AbstractMethod):
         name = f"SStep({length}, order={self.order}, native={native})"
         advance = _blocks_native.chain(rule, run) if native else _blocks.chain(rule, together=not run.on_cpus)
         points = rule.rows or run.points
-        # Parameters now and before, three kernels; features of all neurons, of a replica or once for a worker.
-        state = (1 + self.order) * parameters(run) + 3 * run.dtype.itemsize * points**2
+        # Parameters now, before, and what rounding took from them, three kernels; features of all neurons, of a replica
+        # or once for a worker.
+        state = (2 + self.order) * parameters(run) + 3 * run.dtype.itemsize * points**2
         scratch = features(run, 2 * points) if run.on_cpus else 0
         state += 0 if run.on_cpus else features(run, 4 * points)
         lanes = self.lanes or (max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_on_device(state))

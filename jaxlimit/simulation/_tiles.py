@@ -19,11 +19,11 @@ LINE = 64
 """Bytes of a cache line."""
 
 
-def compiler() -> Callable[..., Any]:
+def compiler(reorder: bool = True) -> Callable[..., Any]:
     """numba's decorator with what every native function may assume; numba is imported here and not before."""
     import numba
 
-    return partial(numba.njit, fastmath=REORDER, error_model="numpy")
+    return partial(numba.njit, fastmath=REORDER if reorder else False, error_model="numpy")
 
 
 def tiled(w: Host) -> Host:
