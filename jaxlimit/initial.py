@@ -59,9 +59,10 @@ class Normal(AbstractLaw):
     full_support: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
-        """A Gaussian needs a finite mean and a positive standard deviation."""
+        """A Gaussian needs a finite mean and a positive standard deviation, whose square is a number too."""
         finite_number("mean", self.mean)
-        positive_number("std", self.std)
+        std = positive_number("std", self.std)
+        require(1e-100 <= std <= 1e100, "std", "lie between 1e-100 and 1e100", f"it is {std:g}")
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """mean + std · N(0, 1)."""

@@ -90,24 +90,27 @@ def _prepared(
     second = first if x2 is None else real_array("x2", x2, 2)
     inputs = first.shape[1]
     require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
-    _require_range("x", first)
-    if second is not first:
-        _require_range("x2", second)
     law, activation = shallow.initial.w, shallow.activation
+    scale = np.sqrt(law.second_moment)
+    _require_range("x", first, scale)
+    if second is not first:
+        _require_range("x2", second, scale)
     return shallow, first, second, rule_for(activation, law, rule).prepare(activation, law, first, second)
 
 
-def _require_range(name: str, x: Host) -> None:
-    """Fourth powers of norms must neither underflow nor overflow: the error bounds are relative ones."""
+def _require_range(name: str, x: Host, scale: float) -> None:
+    """Fourth powers of |x| and of s|x| must neither underflow nor overflow: the error bounds are relative ones."""
     with np.errstate(over="ignore"):  # infinite is too large all the same
         norms = np.linalg.norm(x, axis=1)
-    outside = (x != 0).any(axis=1) & ~((norms >= SMALLEST_NORM) & (norms <= LARGEST_NORM))
-    require(
-        not bool(outside.any()),
-        name,
-        f"have points that are zero or of norm between {SMALLEST_NORM:g} and {LARGEST_NORM:g}",
-        f"point {int(np.argmax(outside))} has norm {norms[np.argmax(outside)]:.3g}",
-    )
+        for factor, what in ((1.0, "norm"), (scale, "norm times the standard deviation of w")):
+            sizes = factor * norms
+            outside = (x != 0).any(axis=1) & ~((sizes >= SMALLEST_NORM) & (sizes <= LARGEST_NORM))
+            require(
+                not bool(outside.any()),
+                name,
+                f"have points that are zero or of {what} between {SMALLEST_NORM:g} and {LARGEST_NORM:g}",
+                f"at point {int(np.argmax(outside))} it is {sizes[np.argmax(outside)]:.3g}",
+            )
 
 
 def _assembled(network: Shallow, x: Host, x2: Host, entries: Callable[[slice, slice], Entries]) -> Gram:

@@ -81,7 +81,7 @@ def summed(left: Series, right: Series, cosine: Host, tolerance: float) -> tuple
         total += np.multiply.outer(left.terms[k], right.terms[k], out=product)
     if left.first:
         total *= cosine**left.first
-    rounding = (64 + 2 * degrees[count]) * UNIT
+    rounding = (256 + 2 * degrees[count]) * UNIT
     ours = [left.change, left.size, rounding * left.size]
     theirs = [right.size, right.change + UNIT * right.size, right.size]
     error = np.stack(ours, axis=1) @ np.stack(theirs)

@@ -25,9 +25,10 @@ class Blocks(NamedTuple):
     """What blocks change in a lane: `Moving`, and what the next block needs of the ones before.
 
     `rest` is what rounding took from the parameters so far; `free` says that more blocks may share a kernel; `old`
-    are the parameters at the start of the last block (order 2 only). Then the next step, the length planned for the next block, that of the last (0: none); `ahead`, the half
-    steps from its start to its centre; the number of blocks so far; the last three kernels and their ages in half
-    steps; errors added up, by point; the largest output so far.
+    are the parameters at the start of the last block (order 2 only). Then the next step, the length planned for the
+    next block, that of the last (0: none); `ahead`, the half steps from its start to its centre; the number of blocks
+    so far; the last three kernels and their ages in half steps; errors added up, by point; the largest of these sums
+    so far, and the largest output.
     """
 
     c: Float[Array, "lanes neurons"]
@@ -46,6 +47,7 @@ class Blocks(NamedTuple):
     kernels: Float[Array, "lanes 3 points points"]
     ages: Int[Array, "lanes 3"]
     drift: Float[Array, "lanes points"]
+    worst: Float[Array, " lanes"]
     largest: Float[Array, " lanes"]
 
 
@@ -84,7 +86,7 @@ def _advance(
 
         # On a CPU batches of small matrix products are several times slower than one product after the other.
         carry = jax.vmap(one)((keys, carry)) if together else jax.lax.map(one, (keys, carry))
-        carry = carry._replace(error=stated(rule.order, carry.drift, carry.blocks, carry.largest))
+        carry = carry._replace(error=stated(rule.order, carry.worst, carry.blocks, carry.largest))
         values, seen = recorded(network, observe, constants, Moving(*carry[:5]), fixed)
         return carry, (values, carry.error, seen)
 
@@ -110,6 +112,7 @@ def _begin(rule: Rule, constants: Constants, moving: Moving) -> Blocks:
         kernels=zeros((lanes, 3, points, points)),
         ages=jnp.zeros((lanes, 3), jnp.int32),
         drift=zeros((lanes, max(1, points))),
+        worst=zeros(lanes),
         largest=zeros(lanes),
     )
 
@@ -118,7 +121,7 @@ def _block(
     rule: Rule, network: Shallow, loss: AbstractLoss, constants: Constants, key: RandomKey, end: Array, now: Blocks
 ) -> Blocks:
     """One block of one replica."""
-    length = executed(now.length, end - now.step)
+    length = executed(rule.order, now.length, end - now.step, now.blocks)
     if rule.rows:
         # Every sample of the block is a point of its own; a point that comes twice makes two rows.
         own = _window(constants, key, now.step, rule.rows)
@@ -147,6 +150,7 @@ def _block(
         unseen = jnp.where(now.blocks == rule.order, 1.0 + (last / long) ** 2, 1.0)
         wrong = 0.5 * rate * (long - 1.0) * unseen * product(missed, total)
         known = now.blocks >= rule.order
+    drift = now.drift + wrong
     next_ = following(rule, now.length, length, jnp.max(jnp.abs(wrong)), known)
     return now._replace(
         c=c,
@@ -161,7 +165,8 @@ def _block(
         last=length,
         ahead=ahead,
         blocks=now.blocks + 1,
-        drift=now.drift + wrong,
+        drift=drift,
+        worst=jnp.maximum(now.worst, jnp.max(jnp.abs(drift))),
         largest=jnp.maximum(now.largest, jnp.max(jnp.abs(outputs))),
     )
 

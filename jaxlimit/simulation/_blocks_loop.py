@@ -35,10 +35,12 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
         step = np.empty((rank + 1) * tile, c.dtype)
         rate, waits, nothing = increment * output, False, np.zeros((0, 0), c.dtype)
         while numbers[STEP] < stop:
-            # Blocks of equal length up to the next save, none longer than planned.
+            # `_control.executed` in plain arithmetic.
             remaining = end - numbers[STEP]
-            length = (remaining - 1) // ((remaining - 1) // numbers[LENGTH] + 1) + 1
             begin, count = numbers[STEP] - first, numbers[COUNT]
+            parts = 2 * (order + 1) - count if count <= order else 1
+            planned = min(numbers[LENGTH], max(1, remaining // parts))
+            length = (remaining - 1) // ((remaining - 1) // planned + 1) + 1
             if begin + length > indices.shape[0]:
                 break
             # The k-th of h steps sees the features after k steps: on average those after (h − 1)/2.
@@ -75,6 +77,8 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
             # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
             unseen = 1.0 + (numbers[LAST] / length) ** 2 if count == order else 1.0
             worst = added_up(drift, missed, added, 0.5 * rate * (length - 1) * unseen)
+            for m in range(points):
+                largest[1] = max(largest[1], abs(drift[m]))
             numbers[LENGTH], numbers[FREE_NOW], forced = following(
                 order, shortest, longest, allowance, total, numbers[LENGTH], length, worst, count >= order
             )

@@ -31,7 +31,8 @@ WINDOW = 65536
 
 
 class Lane(NamedTuple):
-    """A lane between two calls: what `Blocks` holds, in tiles of neurons, on the host; `numbers` are its integers.
+    """A lane between two calls: what `Blocks` holds, in tiles of neurons, on the host; `numbers` are its integers,
+    `largest` the largest output and the largest sum of errors.
 
     `rest` is what rounding took from the parameters so far. Neurons that fill up the last tile have c = 0 and
     w = 0, and no features.
@@ -87,7 +88,7 @@ def chain(rule: Rule, of: Run) -> Advance:
         problem = points, x @ x.T, y, output[()], increment[()], network.train_output
         fixed_part = *problem, *rule[:3], *lengths, *features
         real = int(fixed.real)
-        window = _Window(constants, keys[:real], rule)
+        window = _Window(constants, keys, rule)
         saved = list[Any]()
         for stop, end in zip(stops[1:].tolist(), ends.tolist(), strict=True):
             late = np.flatnonzero(lane.numbers[:real, STEP] < stop)
@@ -96,7 +97,7 @@ def chain(rule: Rule, of: Run) -> Advance:
                 for r in late:
                     run(*(part[r] for part in lane), indices[r], first, stop, end, width, *fixed_part)
                 late = late[lane.numbers[late, STEP] < stop]
-            error = stated(rule.order, lane.drift, lane.numbers[:, COUNT], lane.largest[:, 0]).astype(x.dtype)
+            error = stated(rule.order, lane.largest[:, 1], lane.numbers[:, COUNT], lane.largest[:, 0]).astype(x.dtype)
             seen: tuple[Any, Any]
             if observe is None:
                 seen = outputs_of_weights(read, constants, fixed, lane.c, lane.w, width), None
@@ -145,7 +146,7 @@ def _begin(rule: Rule, moving: Moving, points: int, places: _Places) -> Lane:
     numbers = np.zeros((lanes, AGE + 3), np.int64)
     numbers[:, FREE_NOW], numbers[:, LENGTH], numbers[:, LOST] = 1, int(rule.start), -1
     kernels, drift = np.zeros((lanes, 3, points, points), c.dtype), np.zeros((lanes, points), c.dtype)
-    return Lane(c, w, rest_c, rest_w, old_c, old_w, kernels, drift, np.zeros((lanes, 1), c.dtype), numbers)
+    return Lane(c, w, rest_c, rest_w, old_c, old_w, kernels, drift, np.zeros((lanes, 2), c.dtype), numbers)
 
 
 class _Window:

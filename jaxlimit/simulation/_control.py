@@ -61,8 +61,17 @@ class Rule(NamedTuple):
     total: Float[Array, ""]
 
 
-def executed(planned: Int[Array, ""], remaining: Int[Array, ""]) -> Int[Array, ""]:
-    """Blocks of equal length up to the next save, none longer than planned."""
+READ = 16
+"""Units of rounding in which outputs are read at a save, at most: sums over the neurons, features."""
+
+
+def executed(order: int, planned: Int[Array, ""], remaining: Int[Array, ""], blocks: Int[Array, ""]) -> Int[Array, ""]:
+    """Blocks of equal length up to the next save, none longer than planned.
+
+    The first ones are also short parts of the way there, so that δ is known before anything is saved.
+    """
+    parts = jnp.where(blocks <= order, 2 * (order + 1) - blocks, 1)
+    planned = jnp.minimum(planned, jnp.maximum(1, remaining // parts))
     blocks = (remaining - 1) // planned + 1
     return (remaining - 1) // jnp.maximum(blocks, 1) + 1
 
@@ -103,9 +112,8 @@ def following(rule: Rule, planned: Array, length: Array, size: Array, known: Arr
 def stated(order: int, drift: ArrayLike, blocks: ArrayLike, largest: ArrayLike) -> ArrayLike:
     """The error to report: of the motion of the features, and of rounding, which acts at random once a block.
 
-    Of arrays on the device or on the host, with the points on the last axis of `drift`.
+    `drift` is the largest |Σ δ| over points and blocks so far: a sum that passes through zero promises nothing.
+    Of arrays on the device or on the host.
     """
-    xp = namespace(drift)
     unit = 0.5 * float(np.finfo(drift.dtype).eps)
-    rounding = unit * xp.sqrt(blocks.astype(drift.dtype)) * largest
-    return SAFETY[order] * xp.max(xp.abs(drift), axis=-1) + rounding
+    return SAFETY[order] * drift + unit * (READ + namespace(drift).sqrt(blocks.astype(drift.dtype))) * largest

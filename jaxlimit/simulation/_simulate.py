@@ -123,7 +123,8 @@ def train(
     require_representable(problem.data.x, problem.data.y, extra, kind)
     seen = 0 if observe is None else check_observable(observe, width, inputs, kind)
     reduced = span(problem.data.x, extra)
-    run = Run(problem, network, width, reduced.x.shape[1], len(extra), int(steps[-1]), batch, kind, chosen)
+    rank, saves = reduced.x.shape[1], len(np.unique(steps))
+    run = Run(problem, network, width, rank, len(extra), int(steps[-1]), batch, kind, chosen, saves)
     if method is None:
         method = chosen_method(run)
     chain = instance("method", method, AbstractMethod, "be a method like Stepwise()").chain(run)

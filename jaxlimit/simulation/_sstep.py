@@ -18,6 +18,9 @@ from jaxlimit.simulation._state import Chain, Run
 FRACTIONS = {1: 1 / 256, 2: 1 / 16}
 """Of N^{2−γ}, the number of steps after which features have moved by O(1): the default block, by order."""
 
+SMALLEST = 1e-30
+"""Tolerances below are beyond what lengths are computed in."""
+
 FIRST = 16384
 """Of N^{2−γ}, so many times fewer steps make the first block under a tolerance, or SHORTEST."""
 
@@ -27,6 +30,9 @@ NEURONS, TOGETHER = 65536, 16
 SHORT = 1 / 256
 """Of N^{2−γ}: in a few blocks so short the kernel does not move enough to matter."""
 
+LONGEST = 2**20
+"""Steps of the longest block, whose indices are drawn before it begins; the recursion is most of its cost by far."""
+
 MANY_POINTS = 256
 """With more data points than this the products of XLA are better than those of the native loop."""
 
@@ -34,6 +40,7 @@ MANY_POINTS = 256
 class SStep(AbstractMethod):
     """s-step SGD: blocks of steps of the chain in the M outputs, then one move of the parameters.
 
+    Within a block the network is linearised: K is N times its empirical neural tangent kernel.
     With H = σ(Xw) [M, N], D = c σ'(Xw), K = HHᵀ + DDᵀ ⊙ XXᵀ at one moment of a block, step k of the block at
     data index i has the error
 
@@ -42,30 +49,33 @@ class SStep(AbstractMethod):
     and with E_m = Σ_{k: i_k = m} e_k the block moves c by α N^{γ−2} HᵀE and w by α N^{γ−2} Xᵀ(E ⊙ D). The
     samples are those of `Stepwise`, so the two agree path by path, up to the motion of the features within a
     block. A block costs a few matrix products whatever its length: the cost per unit of limit time falls
-    from N² towards N. In float32 it is closer to the exact chain than the float32 loop over steps, whose
-    small moves round away.
+    from N² towards N. What rounding takes from a parameter is kept and added to its next move, so float32
+    blocks are off by their own error and the rounding of the outputs, a few 10⁻⁷; the float32 loop over steps
+    loses moves smaller than a rounding unit of w, up to 10⁻³ at γ = 1/2 and N = 16,384 and hardly anything at γ = 1.
 
     `order` 1 takes the features at the start of a block, 2 at its centre, to which the parameters are carried
-    on a straight line from the block before (two-step Adams–Bashforth): about a tenth of the error for up to
-    1.5 times the cost where features turn over in a unit of time (γ = 1); at γ = 1/2 order 1 is nearly
-    always enough. Blocks of one step are the exact chain under both.
+    on a straight line from the block before (the one-leg form of two-step Adams–Bashforth): about a tenth of
+    the error, less for short blocks, for up to 1.5 times the cost where features turn over in a unit of time
+    (γ = 1); at γ = 1/2 order 1 is nearly always enough. Blocks of one step are the exact chain under both.
 
     `block` is the length of the longest block, None for min(N/4, N^{2−γ}/256) (order 2: N^{2−γ}/16), or what
-    the tolerance allows. Save times cut blocks exactly; between two of them blocks are of equal length.
+    the tolerance allows, and 2²⁰ steps at most. Save times cut blocks exactly; between two of them blocks are of
+    equal length. Before the first one there are at least three, so that the error is known by then.
 
     `tolerance` chooses lengths so that the largest error of an output, over all points and times, stays below
     it. Blocks are at least 16 steps long. Those that should have been shorter are counted in `Samples.forced`,
     and where the stated error exceeds the tolerance there is a warning. In trials on 5184 runs (tanh and ReLU,
     γ 1/2 … 1, α 1 … 20, widths 1024 and 4096) 6 missed their tolerance without one: two smooth ones by a
-    quarter, the kinked ones by up to 2.7 times 10⁻⁴, which is what a single neuron adds that passes the kink
-    a step sooner or later.
+    quarter, and with a kink an error of 2.7e-4 under a tolerance of 1e-4 was the worst.
 
     `Samples.error` is the stated error: the motion of the kernel over a block, measured in the blocks before,
     tells what the block gets wrong; contributions are added up with their signs, and multiplied by 4 (order 1)
-    or 2.5 (order 2), which kept it above the true error in nearly all trials, and mostly below ten times of
-    it. At γ = 1 a run of fewer than about eight blocks has too little to measure, and may be low by two. Of
-    extra points `at` nothing is said. Where blocks see only their own points (more data than fits a block) it
-    is the sum of the distances between the outputs foretold and reached.
+    or 2.5 (order 2), the largest sum so far. It is an estimate and no bound: in nearly all trials it was above
+    the true error, and mostly below ten times of it. It may be low by two at γ = 1 where a run has fewer than
+    about eight blocks or most are as short as they can be, and by ten at single times where there are one or two
+    data points, whose contributions may cancel. Of extra points `at` nothing is said. Where blocks see only their
+    own points (more data than fits a block) it is the sum of the distances between the outputs foretold and
+    reached.
 
     `native` as in `Stepwise`, `lanes` too. Raises ``ValueError`` for a block or lanes < 1, an order other than
     1 and 2, a tolerance that is not positive. Source: references `sstep`, `xavier`.
@@ -93,17 +103,19 @@ class SStep(AbstractMethod):
         known = isinstance(self.order, int) and not isinstance(self.order, bool) and self.order in FRACTIONS
         require(known, "order", "be 1 or 2", f"it is {self.order!r}")
         if self.tolerance is not None:
-            positive_number("tolerance", self.tolerance)
+            tolerance = positive_number("tolerance", self.tolerance)
+            fits = SMALLEST <= tolerance <= 1 / SMALLEST
+            require(fits, "tolerance", f"lie between {SMALLEST:g} and {1 / SMALLEST:g}", f"it is {tolerance:g}")
         known = self.native is None or isinstance(self.native, bool)
         require(known, "native", "be True, False or None", f"it is {self.native!r}")
 
     def block_length(self, width: int, gamma: float) -> int:
         """Steps of the longest block at this width and scaling N^{−γ}."""
         if self.block is not None:
-            return self.block
+            return min(self.block, LONGEST)
         if self.tolerance is not None:
-            return max(1, width // 2)
-        return max(1, min(width // 4, int(FRACTIONS[self.order] * width ** (2 - gamma))))
+            return max(1, min(width // 2, LONGEST))
+        return max(1, min(width // 4, LONGEST, int(FRACTIONS[self.order] * width ** (2 - gamma))))
 
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
@@ -147,6 +159,7 @@ class SStep(AbstractMethod):
         longest = min(self.block_length(run.width, gamma), max(1, run.steps))
         shortest = longest if self.tolerance is None else min(longest, SHORTEST)
         likely = longest if self.tolerance is None else min(longest, max(shortest, self.likely_length(run)))
+        likely = max(1, min(likely, run.steps // run.saves))  # save times cut blocks
         # The kernel costs M² a neuron, everything else about M (r + 12): share it where it is the largest part.
         renew = min(MOST_SHARING, max(1, round(run.points / (run.rank + 12))))
         # All points cost M² / renew a block, its own h points h²: with many points the smaller of the two.

@@ -31,7 +31,7 @@ class Run(NamedTuple):
     """What a method has to know of a run: the problem at one width, with all but the number of replicas.
 
     `rank` is that of the data, `extra` the number of other points at which outputs are recorded, `steps` how many
-    there are in all.
+    there are in all, and `saves` at how many different steps something is recorded.
     """
 
     problem: Problem
@@ -43,6 +43,7 @@ class Run(NamedTuple):
     batch: int
     dtype: np.dtype
     devices: tuple[jax.Device, ...]
+    saves: int = 1
 
     @property
     def points(self) -> int:

@@ -21,7 +21,8 @@ class Controlled(eqx.Module):
     `standard_error`: 1 where the control is of no use, below 1 where it does harm, infinite where the
     error is zero. `control_shift` is how far the control's own mean lies from the mean it is said to
     have, in standard errors of that difference: beyond about 5 the stated mean is wrong, and so is
-    the estimate. `freedom` are the degrees of freedom left to the error.
+    the estimate; infinite where a control that does not vary has another mean. `freedom` are the
+    degrees of freedom left to the error.
     """
 
     mean: Float[Host, "*shape"]
@@ -88,6 +89,7 @@ def control_variate(
     spread = np.where(useful, np.sum(dc * dc, axis=0), 1.0)
     coefficient = np.sum(dv * dc, axis=0) / spread
     gap = np.where(useful, c_bar - known, 0.0)
+    off = np.abs(c_bar - known) > 16 * UNIT * np.maximum(np.abs(c_bar), np.abs(known))
     plain = np.sum(dv * dv, axis=0) / (replicas * (replicas - 1))
     squared = np.where(useful, _leave_one_out(dv - coefficient * dc, dc, gap, spread), plain)
     squared = squared + np.square(coefficient * doubt)
@@ -97,7 +99,7 @@ def control_variate(
         standard_error=np.asarray(np.sqrt(squared)),
         coefficient=np.asarray(coefficient),
         reduction=np.asarray(times_more(plain, squared)),
-        control_shift=np.divide(gap, own, out=np.zeros(shape), where=own > 0),
+        control_shift=np.divide(gap, own, out=np.where(off, np.inf, 0.0), where=own > 0),
         freedom=np.asarray(replicas - 1.0 - useful),
         replicas=replicas,
     )

@@ -116,6 +116,16 @@ def test_norms_beyond_the_accepted_ones_are_refused(norm):
         jl.gram(network(ACTIVATIONS["erf"]), POINTS, [[0.0, norm, 0.0]])
 
 
+@pytest.mark.parametrize("std", [1e-60, 1e60])
+def test_norms_beyond_the_accepted_ones_are_refused_in_units_of_w_too(std):
+    """At 1e-170 a matrix was once proved not to be positive definite that is."""
+    small = jl.networks.Shallow(jl.activations.Relu(), jl.Initial(w=jl.initial.Normal(0.0, std)))
+    with pytest.raises(ValueError, match="norm times the standard deviation of w"):
+        jl.gram(small, [[1.0, 0.0], [0.6, 0.8]])
+    with pytest.raises(ValueError, match="Argument `std` must lie between"):
+        jl.initial.Normal(0.0, std**3)
+
+
 @pytest.mark.parametrize("case", each(CLOSED))
 def test_radii_are_tight_for_generic_points(case):
     """A bound no one can use is no bound: a few hundred rounding units of |x||x'|, uniformly in the angle."""

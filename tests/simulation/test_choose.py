@@ -72,3 +72,15 @@ def test_the_cost_of_blocks_falls_with_their_length_and_grows_like_the_width(nat
     assert seconds(2**20, 2**18) < 4 * seconds(2**14, 2**12)
     stepwise = jl.Stepwise(native=native)
     assert stepwise.chain(run_of(2**20)).seconds == pytest.approx(64 * stepwise.chain(run_of(2**14)).seconds)
+
+
+def test_many_save_times_make_blocks_short_and_the_chain_cheaper():
+    assert isinstance(chosen_method(run_of(4096)), jl.SStep)
+    assert isinstance(chosen_method(run_of(4096)._replace(saves=2048)), jl.Stepwise)
+
+
+@pytest.mark.parametrize(("width", "alpha"), [(4096, 6.0), (8192, 8.0)])
+def test_order_one_is_not_chosen_where_its_blocks_would_have_to_be_short(width, alpha):
+    """At γ = 3/4 the lengths expected of order 1 have been ten times too long."""
+    method = chosen_method(run_of(width, gamma=0.75, alpha=alpha))
+    assert isinstance(method, jl.Stepwise) or method.order == 2

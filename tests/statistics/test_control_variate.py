@@ -190,3 +190,9 @@ def test_refusals():
         control_variate(np.where(values > 0, np.nan, values), control, mean)
     with pytest.raises(ValueError, match="Argument `level` must be smaller than 1"):
         control_variate(values, control, mean).interval(1.0)
+
+
+def test_a_constant_control_with_another_mean_is_told():
+    values = np.random.default_rng(0).standard_normal(100)
+    assert control_variate(values, np.full(100, 0.1), 5.0).control_shift == np.inf
+    assert control_variate(values, np.full(100, 0.1), 0.1).control_shift == 0.0
