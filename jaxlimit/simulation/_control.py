@@ -61,7 +61,7 @@ class Rule(NamedTuple):
     total: Float[Array, ""]
 
 
-READ = 16
+READ = 32
 """Units of rounding in which outputs are read at a save, at most: sums over the neurons, features."""
 
 

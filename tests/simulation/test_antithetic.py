@@ -31,7 +31,12 @@ def pair_of(problem, width=systems.WIDTH, ts=(0.0, 0.5, 2.0), replicas=3, **sett
 
 
 @pytest.mark.parametrize(
-    "method", [jl.Stepwise(lanes=LANES), jl.Stepwise(lanes=LANES, native=True), jl.SStep(block=1, native=False)]
+    "method",
+    [
+        jl.Stepwise(lanes=LANES, native=True),
+        pytest.param(jl.Stepwise(lanes=LANES), marks=pytest.mark.slow),
+        pytest.param(jl.SStep(block=1, native=False), marks=pytest.mark.slow),
+    ],
 )
 def test_halves_take_half_of_the_neurons_and_every_other_sample(method):
     case, half = ACTIVATIONS["tanh"], systems.WIDTH // 2
@@ -116,6 +121,7 @@ def test_the_multilevel_estimate_is_the_plain_one_at_a_fraction_of_its_cost():
     assert np.max(error) < 0.0015
 
 
+@pytest.mark.slow
 def test_halves_follow_the_law_of_their_width():
     """First and second halves of 400 networks of width 64 against networks of width 32, mean by mean."""
     problem = problem_of(alpha=2.0)

@@ -82,7 +82,7 @@ def shallow_blocks(monkeypatch):
     monkeypatch.setattr(_sstep, "MANY_POINTS", 0)
 
 
-@pytest.mark.parametrize(("batch", "block"), [(1, 1), (1, 4), (2, 2)])
+@pytest.mark.parametrize(("batch", "block"), [(2, 2), *(pytest.param(1, b, marks=pytest.mark.slow) for b in (1, 4))])
 def test_blocks_may_see_their_own_points_only(batch, block, monkeypatch):
     """The same numbers as with all five points, since a block moves along its own samples; at order 1 all points
     share their kernel with other blocks, which their own cannot."""
@@ -119,8 +119,8 @@ def test_more_steps_than_one_stream_of_indices(native):
 @pytest.mark.parametrize(
     ("order", "settings"),
     [
-        (1, {"block": 7}),
         (2, {"block": 7}),
+        pytest.param(1, {"block": 7}, marks=pytest.mark.slow),
         pytest.param(2, {"tolerance": 1e-3}, marks=pytest.mark.slow),
         pytest.param(1, {"tolerance": 1e-2}, marks=pytest.mark.slow),
     ],
@@ -398,37 +398,3 @@ def test_tolerances_hold_for_kinks_real_data_and_uneven_weights(name, data):
     for order in ORDERS:
         samples = run(problem, order=order, tolerance=1e-4, native=True, dtype=jnp.float32, lanes=None, **settings)
         assert np.max(np.abs(samples.values - exact)) <= 1e-4
-
-
-# What reviews found.
-
-
-@pytest.mark.parametrize("native", NATIVE)
-def test_many_short_blocks_lose_nothing_to_rounding(native):
-    """256 blocks whose moves of w are about a rounding unit of it: without what is kept they lose 5e-5."""
-    problem = problem_on(ACTIVATIONS["tanh"], alpha=1.0)
-    settings = {"width": 4096, "ts": np.linspace(1 / 256, 1, 256)}
-    chain = systems.run(problem, method=jl.Stepwise(lanes=LANES, native=True), replicas=2, **settings)
-    samples = run(problem, 4096, native=native, dtype=jnp.float32, **settings)
-    error = np.max(np.abs(samples.values - chain.values), axis=2)
-    assert np.max(error) < 2e-6
-    assert np.all(error <= samples.error)
-
-
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("native", NATIVE)
-def test_the_error_is_known_at_the_first_save(native, order):
-    """However long the block: a run of one block would have nothing to measure its error by."""
-    problem = problem_on(ACTIVATIONS["tanh"], gamma=1.0, alpha=5.0)
-    settings = {"width": 1024, "ts": (1.0,)}
-    chain = systems.run(problem, method=jl.Stepwise(lanes=LANES, native=True), replicas=2, **settings)
-    samples = run(problem, 10**6, order=order, native=native, **settings)
-    error = np.max(np.abs(samples.values - chain.values), axis=2)
-    assert np.max(error) > 1e-4
-    assert np.all(error <= 2 * samples.error)
-
-
-@pytest.mark.parametrize("tolerance", [1e-40, 1e39])
-def test_tolerances_beyond_arithmetic_are_refused(tolerance):
-    with pytest.raises(ValueError, match="Argument `tolerance` must lie between"):
-        jl.SStep(tolerance=tolerance)
