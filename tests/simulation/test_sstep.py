@@ -325,7 +325,7 @@ def test_bad_settings_are_refused(settings):
 def test_native_blocks_stay_within_their_arrays(monkeypatch):
     """Compiled with every index checked: tiles, fours of points and fives of coordinates that are not full."""
 
-    def checked():
+    def checked(reorder=True):
         return partial(numba.njit, boundscheck=True, error_model="numpy")
 
     caches = (_blocks_loop.loop_of_blocks, _passes.passes, _passes.products)
