@@ -91,7 +91,7 @@ def speed(width: int, replicas: int, repeats: int) -> None:
     print(f"  {'':16s} {'chain':>8s} {faster} {'than XLA':>9s} {'sgemm':>6s} {'call':>8s} {faster}")
     for name in methods:
         chain, call = (times[name] - times["idle"]) / replicas, times[name] / replicas
-        blocks = {"block N/1": 2, "block N/2": 4, "block N/4": 8, "block N/16": 32}.get(name)
+        blocks = {"block N/1": 3, "block N/2": 4, "block N/4": 8, "block N/16": 32}.get(name)
         share = (
             f"{operations(width, blocks, min(blocks, 2 + blocks // 4)) / chain / sgemm:6.0%}" if blocks else f"{'':6s}"
         )
