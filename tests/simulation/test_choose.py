@@ -51,6 +51,7 @@ def test_blocks_are_chosen_for_wide_networks(settings, order):
     assert order is None or method.order == order
 
 
+@pytest.mark.slow
 def test_simulate_says_what_it_took_and_stays_within_the_tolerance():
     problem = systems.problem(ACTIVATIONS["tanh"], jl.data.sphere(points=6, inputs=4), alpha=2.0)
     settings = {"width": 2048, "ts": (0.5, 1.0), "replicas": 3, "dtype": jnp.float32}

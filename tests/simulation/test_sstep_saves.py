@@ -9,7 +9,7 @@ from tests import systems
 from tests.cases import ACTIVATIONS
 from tests.systems import LANES
 
-NATIVE = [pytest.param(False, id="XLA"), pytest.param(True, id="native")]
+NATIVE = [pytest.param(False, id="XLA", marks=pytest.mark.slow), pytest.param(True, id="native")]
 
 
 def errors(method, gamma, alpha, width, ts, dtype):
