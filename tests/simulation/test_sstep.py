@@ -82,7 +82,9 @@ def shallow_blocks(monkeypatch):
     monkeypatch.setattr(_sstep, "MANY_POINTS", 0)
 
 
-@pytest.mark.parametrize(("batch", "block"), [(1, 1), *(pytest.param(b, n, marks=pytest.mark.slow) for b, n in ((1, 4), (2, 2)))])
+@pytest.mark.parametrize(
+    ("batch", "block"), [(1, 1), pytest.param(1, 4, marks=pytest.mark.slow), pytest.param(2, 2, marks=pytest.mark.slow)]
+)
 def test_blocks_may_see_their_own_points_only(batch, block, monkeypatch):
     """The same numbers as with all five points, since a block moves along its own samples; at order 1 all points
     share their kernel with other blocks, which their own cannot."""
