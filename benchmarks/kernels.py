@@ -1,7 +1,7 @@
 """What does a Gram matrix with an error for every entry cost?
 
 Independent points on the sphere with 10 inputs, float64. Ours are value and radius of every entry; peers are the
-textbook formula in NumPy over whole matrices, once without errors, and the time to write the two results. For tanh,
+textbook formula in NumPy over whole matrices, without errors, and the time to write the two results. For tanh,
 which has no closed form, the peer is Gauss–Hermite quadrature of 48 × 48 nodes, vectorised in NumPy over 2,000 pairs,
 with what it gets wrong there.
 

@@ -76,9 +76,7 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
                 numbers[LOST] = numbers[STEP] + lost
             # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
             unseen = 1.0 + (numbers[LAST] / length) ** 2 if count == order else 1.0
-            worst = added_up(drift, missed, added, 0.5 * rate * (length - 1) * unseen)
-            for m in range(points):
-                largest[1] = max(largest[1], abs(drift[m]))
+            worst = added_up(drift, largest, missed, added, 0.5 * rate * (length - 1) * unseen)
             numbers[LENGTH], numbers[FREE_NOW], forced = following(
                 order, shortest, longest, allowance, total, numbers[LENGTH], length, worst, count >= order
             )
@@ -134,8 +132,8 @@ def _joined(kernels, numbers, fresh, ahead, of_h, of_d, gram):  # type: ignore[n
                 kernels[0, i, j] = of_h[k, m] + of_d[k, m] * gram[k, m]
 
 
-def _added_up(drift, missed, added, factor):  # type: ignore[no-untyped-def]
-    """δ = factor · missed · added is added to the drift; the largest |δ|."""
+def _added_up(drift, largest, missed, added, factor):  # type: ignore[no-untyped-def]
+    """δ = factor · missed · added is added to the drift, whose largest entry so far is kept; the largest |δ|."""
     worst = 0.0
     for m in range(drift.size):
         wrong = 0.0
@@ -143,6 +141,7 @@ def _added_up(drift, missed, added, factor):  # type: ignore[no-untyped-def]
             wrong += missed[m, i] * added[i]
         wrong *= factor
         drift[m] += wrong
+        largest[1] = max(largest[1], abs(drift[m]))
         worst = max(worst, abs(wrong)) if np.isfinite(wrong) else np.inf
     return worst
 

@@ -9,7 +9,7 @@ from jaxlimit.simulation._state import Run
 from jaxlimit.simulation._stepwise import Stepwise
 
 TOLERANCE = 1e-4
-"""About what rounding does to a float32 chain of some thousand steps."""
+"""What rounding does to the float32 chain at γ = 1/2 and N = 16,384, and much more than it does at γ > 1/2."""
 
 ENOUGH = {1: 32 * SHORTEST, 2: 4 * SHORTEST}
 """Blocks of an order are likely to be allowed to be long enough where so many steps are expected: what is expected of

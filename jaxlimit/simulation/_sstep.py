@@ -78,7 +78,7 @@ class SStep(AbstractMethod):
     reached.
 
     `native` as in `Stepwise`, `lanes` too. Raises ``ValueError`` for a block or lanes < 1, an order other than
-    1 and 2, a tolerance that is not positive. Source: references `sstep`, `xavier`.
+    1 and 2, a tolerance outside 10^−30 … 10^30. Source: references `sstep`, `xavier`.
 
         >>> import jax, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -112,10 +112,12 @@ class SStep(AbstractMethod):
     def block_length(self, width: int, gamma: float) -> int:
         """Steps of the longest block at this width and scaling N^{−γ}."""
         if self.block is not None:
-            return min(self.block, LONGEST)
-        if self.tolerance is not None:
-            return max(1, min(width // 2, LONGEST))
-        return max(1, min(width // 4, LONGEST, int(FRACTIONS[self.order] * width ** (2 - gamma))))
+            length = self.block
+        elif self.tolerance is not None:
+            length = width // 2
+        else:
+            length = min(width // 4, int(FRACTIONS[self.order] * width ** (2 - gamma)))
+        return max(1, min(length, LONGEST))
 
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""

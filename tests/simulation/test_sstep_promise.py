@@ -7,14 +7,6 @@ import pytest
 import jaxlimit as jl
 from tests import systems
 from tests.cases import ACTIVATIONS
-from tests.systems import LANES
-
-ORDERS = [1, 2]
-
-
-def run(problem, block=None, replicas=2, *, order=1, native=False, tolerance=None, lanes=LANES, **settings):
-    method = jl.SStep(block, order, tolerance, lanes=lanes, native=native)
-    return systems.run(problem, replicas=replicas, method=method, **settings)
 
 
 @pytest.mark.slow
@@ -27,7 +19,8 @@ def test_float32_blocks_are_closer_to_the_chain_than_the_float32_chain(name, wid
     exact = systems.run(problem, method=jl.Stepwise(native=True), **settings).values
     chain = systems.run(problem, method=jl.Stepwise(native=True), dtype=jnp.float32, **settings).values
     for native in (True, False):
-        blocks = run(problem, width // 4, native=native, dtype=jnp.float32, lanes=None, **settings)
+        method = jl.SStep(width // 4, native=native)
+        blocks = systems.run(problem, method=method, dtype=jnp.float32, **settings)
         error, other = (np.max(np.abs(values - exact), axis=2) for values in (blocks.values, chain))
         assert np.all(error <= other)
         assert np.all(error <= blocks.error)
@@ -47,6 +40,7 @@ def test_tolerances_hold_for_kinks_real_data_and_uneven_weights(name, data):
     problem = systems.problem(ACTIVATIONS[name], data, alpha=5.0)
     settings = {"width": 4096, "ts": (1.0, 2.0), "replicas": 4}
     exact = systems.run(problem, method=jl.Stepwise(native=True), **settings).values
-    for order in ORDERS:
-        samples = run(problem, order=order, tolerance=1e-4, native=True, dtype=jnp.float32, lanes=None, **settings)
+    for order in (1, 2):
+        method = jl.SStep(order=order, tolerance=1e-4, native=True)
+        samples = systems.run(problem, method=method, dtype=jnp.float32, **settings)
         assert np.max(np.abs(samples.values - exact)) <= 1e-4
