@@ -30,13 +30,9 @@ def pair_of(problem, width=systems.WIDTH, ts=(0.0, 0.5, 2.0), replicas=3, **sett
     return antithetic(problem, width, ts, replicas=replicas, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "method",
-    [
-        jl.Stepwise(lanes=LANES, native=True),
-        pytest.param(jl.Stepwise(lanes=LANES), marks=pytest.mark.slow),
-        pytest.param(jl.SStep(block=1, native=False), marks=pytest.mark.slow),
-    ],
+    "method", [jl.Stepwise(lanes=LANES), jl.Stepwise(lanes=LANES, native=True), jl.SStep(block=1, native=False)]
 )
 def test_halves_take_half_of_the_neurons_and_every_other_sample(method):
     case, half = ACTIVATIONS["tanh"], systems.WIDTH // 2

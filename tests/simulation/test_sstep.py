@@ -262,8 +262,9 @@ def test_several_devices_give_the_bits_of_one(seven):
     assert same_bits(both, samples, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*beyond the tolerance:UserWarning")
-@pytest.mark.parametrize("tolerance", [None, pytest.param(1e-2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tolerance", [None, 1e-2])
 @pytest.mark.parametrize("native", NATIVE)
 def test_small_pieces_give_the_bits_of_one_call(native, tolerance, monkeypatch):
     """Blocks know the save they are on the way to, not where a call is cut: here in the middle of most of them."""

@@ -22,6 +22,7 @@ def errors(method, gamma, alpha, width, ts, dtype):
     return np.max(np.abs(samples.values - chain.values), axis=2), samples.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("native", NATIVE)
 def test_many_short_blocks_lose_nothing_to_rounding(native):
     """256 blocks whose moves of w are about a rounding unit of it: without what is kept they lose 5e-5."""

@@ -58,6 +58,7 @@ def test_few_replicas_never_make_a_law_hold() -> None:
     assert claims["law of h_t"].verdict is not Verdict.HOLDS
 
 
+@pytest.mark.slow
 def test_opposite_points_make_positive_definiteness_violated_with_the_reason() -> None:
     claims = study(jl.Data([[1.0, 0.0], [-1.0, 0.0]], [1.0, 0.5]))
     claim = claims["positive definiteness"]
@@ -67,6 +68,7 @@ def test_opposite_points_make_positive_definiteness_violated_with_the_reason() -
     assert "distinct directions" in claims["assumptions"].reason
 
 
+@pytest.mark.slow
 def test_repeated_points_are_not_proved_and_still_solved() -> None:
     claims = study(jl.Data([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [1.0, 1.0, -1.0]))
     assert claims["positive definiteness"].verdict is Verdict.VIOLATED
@@ -81,6 +83,7 @@ def test_relu_runs_and_says_it_lies_outside_the_theorem() -> None:
     assert claims["positive definiteness"].verdict is Verdict.HOLDS
 
 
+@pytest.mark.slow
 def test_quadrature_is_named_as_an_assumption_of_the_proof() -> None:
     claims = study(jl.data.sphere(3, 2), jl.activations.Tanh(), rule=jl.kernels.Quadrature())
     assert "estimates" in claims["positive definiteness"].error
