@@ -23,6 +23,11 @@ from jaxlimit.kernels import empirical_gram as empirical_gram
 from jaxlimit.kernels import gram as gram
 from jaxlimit.limits import OdeLimit as OdeLimit
 from jaxlimit.limits import SpectralLimit as SpectralLimit
+from jaxlimit.losses import BoundedQuadratic as BoundedQuadratic
+from jaxlimit.losses import Exponential as Exponential
+from jaxlimit.losses import Huber as Huber
+from jaxlimit.losses import Logistic as Logistic
+from jaxlimit.losses import PseudoHuber as PseudoHuber
 from jaxlimit.losses import SquaredError as SquaredError
 from jaxlimit.problem import Problem as Problem
 from jaxlimit.scalings import MeanField as MeanField

@@ -13,7 +13,8 @@ class Problem(eqx.Module):
     """Data, network, scaling, loss and learning rate α (in limit time): everything but the width.
 
     `simulate` answers it at width N, a limit at N = ∞. Raises ``ValueError`` if a piece is not of its
-    kind or α is negative or not finite; α = 0 is allowed and freezes the network.
+    kind, the targets do not suit the loss, or α is negative or not finite; α = 0 is allowed and freezes
+    the network.
 
         >>> import jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -38,4 +39,5 @@ class Problem(eqx.Module):
         )
         for name, kind in kinds:
             instance(name, getattr(self, name), kind)
+        self.loss.require_targets(self.data.y)
         positive_number("learning_rate", self.learning_rate, zero=True)

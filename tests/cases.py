@@ -52,11 +52,13 @@ class LawCase:
 
 @dataclass(frozen=True)
 class LossCase:
-    """ℓ(g, y) and ∂ℓ/∂g in NumPy."""
+    """ℓ(g, y) and ∂ℓ/∂g in NumPy, where their formulae are good, the bound of ∂²ℓ/∂g², and whether targets are ±1."""
 
     loss: Any
     value: Callable
     derivative: Callable
+    curvature: float | None = 1.0
+    signs: bool = False
 
 
 def _erf_dual(a, b, r):
@@ -136,6 +138,32 @@ LAWS = {
 
 LOSSES = {
     "squared error": LossCase(jl.SquaredError(), lambda g, y: 0.5 * (y - g) ** 2, lambda g, y: g - y),
+    "Huber": LossCase(
+        jl.Huber(0.7),
+        lambda g, y: np.where(np.abs(g - y) <= 0.7, 0.5 * (g - y) ** 2, 0.7 * (np.abs(g - y) - 0.35)),
+        lambda g, y: np.where(np.abs(g - y) <= 0.7, g - y, 0.7 * np.sign(g - y)),
+    ),
+    "pseudo-Huber": LossCase(
+        jl.PseudoHuber(0.7),
+        lambda g, y: 0.49 * (np.sqrt(1 + ((g - y) / 0.7) ** 2) - 1),
+        lambda g, y: (g - y) / np.sqrt(1 + ((g - y) / 0.7) ** 2),
+    ),
+    "logistic": LossCase(
+        jl.Logistic(),
+        lambda g, y: np.log(1 + np.exp(-y * g)),
+        lambda g, y: -y / (1 + np.exp(y * g)),
+        curvature=0.25,
+        signs=True,
+    ),
+    "exponential": LossCase(
+        jl.Exponential(), lambda g, y: np.exp(-y * g), lambda g, y: -y * np.exp(-y * g), curvature=None, signs=True
+    ),
+    "bounded quadratic": LossCase(
+        jl.BoundedQuadratic(),
+        lambda g, y: (y - g) ** 2 / (1 + (y - g) ** 2),
+        lambda g, y: 2 * (g - y) / (1 + (y - g) ** 2) ** 2,
+        curvature=2.0,
+    ),
 }
 
 SCALINGS = {f"gamma {gamma:g}": jl.PowerScaling(gamma) for gamma in (0.5, 0.6, 0.75, 1.0)}

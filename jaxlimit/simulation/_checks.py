@@ -76,17 +76,20 @@ def first_lost(diverged: Host, values: Host, steps: Host) -> Host:
 
 
 def check_stability(problem: Problem, width: int, key: RandomKey) -> None:
-    """A step multiplies its own residual by 1 − αB(x, x)/N: beyond 2 the chain explodes.
+    """A step multiplies its own residual by 1 − αℓ''B(x, x)/N: beyond 2 the chain explodes.
 
     B is estimated from the first neurons of replica 0, whatever the law or the activation: a few per cent
-    are enough to tell a step from one that explodes.
+    are enough to tell a step from one that explodes. Where no bound of ℓ'' is known there is nothing to check.
     """
+    curvature = problem.loss.curvature
+    if curvature is None:
+        return
     largest = float(_largest_diagonal(problem.network, key, problem.data.x.astype(np.float32)))
-    step = problem.learning_rate * largest / width
+    step = problem.learning_rate * curvature * largest / width
     require(
         math.isfinite(step) and step <= 2.0,
         "learning_rate",
-        "keep a step stable, α max_m B(x_m, x_m)/N ≤ 2",
+        "keep a step stable, α max |ℓ''| max_m B(x_m, x_m)/N ≤ 2",
         f"α = {problem.learning_rate:g} at width {width} gives {step:.3g}: lower it or widen the network",
     )
 
