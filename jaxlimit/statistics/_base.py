@@ -71,6 +71,14 @@ class AbstractStatistic(eqx.Module):
     def null_distance(self, replicas: int, points: int) -> float:
         """Upper bound of the expected distance, maximum over points, where the law is exactly right."""
 
+    def entries(self, points: int) -> int:
+        """How many simultaneous tests one save time holds: one per point, unless a statistic says otherwise."""
+        return points
+
+    def detectable_among(self, points: int, replicas: int, times: int, level: float, power: float) -> float:
+        """`detectable` for all entries at all times; statistics whose null law depends on the points say it here."""
+        return self.detectable(replicas, times * self.entries(points), level, power)
+
 
 class AbstractMarginalStatistic(AbstractStatistic):
     """A statistic of each point's marginal law N(mean_p, var_p), with a null law that depends on nothing else.
@@ -111,16 +119,7 @@ class AbstractMarginalStatistic(AbstractStatistic):
         key: RandomKey | None = None,
     ) -> Reading:
         """The marginal distances; raises ``ValueError`` where the law has no variance."""
-        variance = np.diagonal(covariance)
-        flat = int(np.sum(variance <= 0))
-        require(
-            flat == 0,
-            "law",
-            "have positive variance at every point",
-            f"{flat} of {variance.size} variances are zero; measure against a deterministic limit with "
-            "statistics.pathwise",
-        )
-        distances, lower, upper = self.measure(values, mean, np.sqrt(variance), level, level / tests)
+        distances, lower, upper = self.measure(values, mean, positive_deviation(covariance), level, level / tests)
         p_value = min(1.0, distances.size * self.tail(float(np.max(distances)), values.shape[0]))
         return Reading(distances, lower, upper, p_value)
 
@@ -132,6 +131,15 @@ class AbstractMarginalStatistic(AbstractStatistic):
         nodes, weights = np.polynomial.legendre.leggauss(16)
         heights = [self.critical(0.5 * (1.0 + u) / points, replicas) for u in nodes]
         return float(0.5 * np.dot(weights, heights))
+
+
+def positive_deviation(covariance: Float[Host, "points points"]) -> Float[Host, " points"]:
+    """The law's standard deviations; raises ``ValueError`` where one of them is zero."""
+    variance = np.diagonal(covariance)
+    flat = int(np.sum(variance <= 0))
+    found = f"{flat} of {variance.size} variances are zero; measure against a deterministic limit with "
+    require(flat == 0, "law", "have positive variance at every point", found + "statistics.pathwise")
+    return np.sqrt(variance)
 
 
 def probability(name: str, value: float) -> float:

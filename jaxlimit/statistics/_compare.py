@@ -99,7 +99,7 @@ def compare(
             law.mean[t],
             law.covariance[t],
             level,
-            times * points,
+            times * statistic.entries(points),
             None if key is None else jax.random.fold_in(key, t),
         )
         for t in range(times)
@@ -109,7 +109,7 @@ def compare(
         statistic=type(statistic).__name__,
         distance=np.array([reading.distance for reading in readings]),
         p_value=np.array([reading.p_value for reading in readings]),
-        detectable=np.full(times, statistic.detectable(replicas, times * points, level, power)),
+        detectable=np.full(times, statistic.detectable_among(points, replicas, times, level, power)),
         margin_error=np.array([reading.margin_error for reading in readings]),
         distances=np.stack([reading.distances for reading in readings]),
         lower=np.stack([reading.lower for reading in readings]),
