@@ -83,10 +83,11 @@ def positive_number(name: str, value: Any, zero: bool = False) -> float:
     return number
 
 
-def real_array(name: str, value: Any, dimensions: int | None) -> np.ndarray:
+def real_array(name: str, value: Any, dimensions: int | None, copy: bool = True) -> np.ndarray:
     """A finite float64 NumPy array of the given number of dimensions, not empty; None allows any shape.
 
-    float64 input stays float64: nothing here passes through JAX, whose default would be float32.
+    float64 input stays float64: nothing here passes through JAX, whose default would be float32. Without `copy`
+    what is a float64 array already comes back itself, to be read only: large matrices.
     """
     try:
         array = np.asarray(value)
@@ -100,7 +101,7 @@ def real_array(name: str, value: Any, dimensions: int | None) -> np.ndarray:
     if dimensions is not None:
         require(array.ndim == dimensions, name, f"have {dimensions} dimension(s)", f"its shape is {array.shape}")
         require(array.size > 0, name, "not be empty", f"its shape is {array.shape}")
-    array = np.array(array, dtype=np.float64)
+    array = np.array(array, dtype=np.float64, copy=True if copy else None)
     bad = int(np.sum(~np.isfinite(array)))
     require(bad == 0, name, "be finite", f"{bad} of its {array.size} entries are NaN or infinite")
     return array

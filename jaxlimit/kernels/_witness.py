@@ -16,6 +16,10 @@ BLOCK = 8
 """Vectors solved for together: triangular solves are bound by memory, so 8 cost hardly more than 1."""
 
 
+SETTLED = 1e-6
+"""Inverse iteration stops at this relative residual: what remains is far below what a factorisation gains."""
+
+
 class Lowest(NamedTuple):
     """What inverse iteration found below: estimates, never proofs."""
 
@@ -28,7 +32,8 @@ class Lowest(NamedTuple):
 def lowest(solve: Callable[[Host], Host], start: Host, steps: int) -> Lowest:
     """Lowest eigenvectors of A from a block Krylov space of (A − shift·I)^{-1}, by Rayleigh–Ritz.
 
-    `solve` applies the inverse to the columns of its argument; `start` is [points, block].
+    `solve` applies the inverse to the columns of its argument; `start` is [points, block]. It stops after
+    `steps` solves, and before that if the residual leaves less than SETTLED of the distance in doubt.
     """
     basis, images = np.empty((start.shape[0], 0), order="F"), np.empty((start.shape[0], 0), order="F")
     block = start
@@ -40,14 +45,29 @@ def lowest(solve: Callable[[Host], Host], start: Host, steps: int) -> Lowest:
         if not np.all(np.isfinite(block)):
             break
         basis, images = np.hstack([basis, fresh]), np.hstack([images, block])
+        found = _ritz(basis, images, start.shape[1])
+        if found.residual <= SETTLED * found.inverse:
+            break
     if basis.shape[1] == 0:
         return Lowest(start, math.nan)
+    return Lowest(found.vectors / np.linalg.norm(found.vectors, axis=0), 1.0 / (found.inverse + 2.0 * found.residual))
+
+
+class _Ritz(NamedTuple):
+    """Ritz pairs of an inverse: its largest Ritz value, the residual of that one, and vectors of the largest."""
+
+    inverse: float
+    residual: float
+    vectors: Host
+
+
+def _ritz(basis: Host, images: Host, count: int) -> _Ritz:
     projected = _product(basis.T, images)
     inverse, weights = lapack.dsyevd(0.5 * (projected + projected.T))[:2]
-    weights = weights[:, ::-1][:, : start.shape[1]]
-    ritz = _product(images, weights)  # one inverse step beyond the Ritz vectors themselves
-    residual = float(np.linalg.norm(ritz[:, 0] - inverse[-1] * _product(basis, weights[:, :1])[:, 0]))
-    return Lowest(ritz / np.linalg.norm(ritz, axis=0), 1.0 / (float(inverse[-1]) + 2.0 * residual))
+    weights = weights[:, ::-1][:, :count]
+    vectors = _product(images, weights)  # one inverse step beyond the Ritz vectors themselves
+    residual = float(np.linalg.norm(vectors[:, 0] - inverse[-1] * _product(basis, weights[:, :1])[:, 0]))
+    return _Ritz(float(inverse[-1]), residual, vectors)
 
 
 def _orthonormal(block: Host, basis: Host) -> Host:
@@ -81,17 +101,18 @@ def quotient(matrix: Host, x: Host) -> tuple[float, float]:
 
     A·x is summed over √n blocks of √n columns, so that each entry carries at most 2√n + 2 roundings of
     |A||x| in any order of summation inside the blocks; the products with x add n roundings of |x|ᵀ|Ax|,
-    which is small for a vector near the kernel of A. Entries of A must be at most 1 in modulus.
+    which is small for a vector near the kernel of A. Entries of A must be at most 2^16 in modulus.
     """
     n = x.size
     width = int(np.ceil(np.sqrt(n)))
-    parts = [np.einsum("ij,j->i", matrix[:, k : k + width], x[k : k + width]) for k in range(0, n, width)]
-    image = np.sum(parts, axis=0)
-    size = np.abs(x)
+    image, sizes, size, parts = np.zeros(n), np.zeros(n), np.abs(x), 0
+    for k in range(0, n, width):  # columns k, …, which are rows: whole pages of memory
+        rows = matrix[k : k + width]
+        image += blas.dgemv(1.0, rows.T, x[k : k + width])
+        sizes += blas.dgemv(1.0, np.abs(rows).T, size[k : k + width])
+        parts += 1
     slack = 1.0 + 4 * (n + 8) * UNIT
-    roundings = (width + len(parts) + 2) * float(size @ np.einsum("ij,j->i", np.abs(matrix), size)) + (n + 2) * float(
-        size @ np.abs(image)
-    )
+    roundings = (width + parts + 2) * float(size @ sizes) + (n + 2) * float(size @ np.abs(image))
     error = roundings * UNIT * slack**2 + (n + 2) ** 2 * SMALLEST_NORMAL
     form, square = float(x @ image), float(x @ x)
     top = np.nextafter(form + error, np.inf)
