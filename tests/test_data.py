@@ -93,3 +93,64 @@ def test_digits_take_what_is_left_of_the_larger_class():
 def test_digits_need_two_different_classes(classes):
     with pytest.raises(ValueError, match=r"Argument `classes` must be two different digits"):
         jl.data.digits(classes=classes)
+
+
+def test_diabetes_are_the_patients_they_claim_to_be():
+    bunch = pytest.importorskip("sklearn.datasets").load_diabetes()
+    data = jl.data.diabetes(points=40, unit_norm=False)
+    assert np.array_equal(data.x, bunch.data[:40])
+    assert np.max(np.abs(np.corrcoef(data.y, bunch.target[:40])[0, 1] - 1)) < 1e-14
+    assert abs(data.y.mean()) < 1e-15
+    assert abs(data.y.std() - 1) < 1e-15
+
+
+def test_later_patients_are_the_later_rows_of_all_of_them():
+    some, everyone = jl.data.diabetes(points=40), jl.data.diabetes(points=442)
+    assert np.array_equal(some.x, everyone.x[:40])
+    assert np.max(np.abs(np.linalg.norm(everyone.x, axis=1) - 1)) < 1e-15
+    for points in (1, 443):
+        with pytest.raises(ValueError, match=r"Argument `points` must lie between 2 and 442"):
+            jl.data.diabetes(points=points)
+
+
+def test_a_teacher_gives_its_own_values_and_noise_changes_nothing_else():
+    def function(x):
+        return np.sin(x @ np.array([1.0, -2.0, 0.5]))
+
+    clean, noisy = (jl.data.teacher(4000, 3, function, noise=noise, seed=5) for noise in (0.0, 0.5))
+    assert np.array_equal(clean.y, function(clean.x))
+    assert np.array_equal(clean.x, noisy.x)
+    error = (noisy.y - clean.y) / 0.5
+    # Five standard errors of mean and variance of 4000 standard normal numbers.
+    assert abs(error.mean()) < 5 / np.sqrt(4000)
+    assert abs(error.var() - 1) < 5 * np.sqrt(2 / 4000)
+
+
+def test_more_points_extend_a_teachers_data():
+    few, many = jl.data.teacher(5, 3, seed=2), jl.data.teacher(9, 3, seed=2)
+    assert np.array_equal(few.x, many.x[:5])
+    assert np.max(np.abs(few.y - many.y[:5])) < 1e-15
+    assert np.max(np.abs(np.linalg.norm(many.x, axis=1) - 1)) < 1e-15
+    assert not np.array_equal(few.y, jl.data.teacher(5, 3, seed=3).y)
+
+
+def test_the_default_teacher_is_odd_and_neither_linear_nor_far_from_it():
+    x = jl.data.teacher(400, 6, seed=1)
+    slope, *_ = np.linalg.lstsq(np.column_stack([x.x, np.ones(400)]), x.y, rcond=None)
+    left = np.var(x.y - x.x @ slope[:-1] - slope[-1]) / np.var(x.y)
+    assert 1e-3 < left < 0.5
+    assert abs(slope[-1]) < 0.1 * np.std(x.y)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x, "Argument `function\\(x\\)` must have 1 dimension"),
+        (lambda x: x[1:, 0], "Argument `function` must return 4 numbers, one per point"),
+        (lambda x: x[:, 0] * np.nan, "Argument `function\\(x\\)` must be finite"),
+        ("erf", "Argument `function` must be a function"),
+    ],
+)
+def test_a_teacher_must_return_a_number_for_every_point(function, message):
+    with pytest.raises(ValueError, match=message):
+        jl.data.teacher(4, 3, function)

@@ -1,10 +1,10 @@
-"""Data: a law π with finite support (x_m, y_m) and weights π_m, kept in float64 on the host."""
+"""The law of the data."""
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import instance, items, natural_number, positive_integer, real_array, require
+from jaxlimit._arguments import real_array, require
 from jaxlimit._typing import ArrayLike, Host
 
 
@@ -72,53 +72,3 @@ def _normalised(weights: ArrayLike) -> Host:
     values = values / values.sum()
     require(bool(np.all(values > 0)), "weights", "stay positive when normalised", "the smallest underflows to zero")
     return values
-
-
-def sphere(points: int, inputs: int, seed: int = 0) -> Data:
-    """Independent uniform points on the unit sphere in R^inputs with random targets ±1.
-
-    The draw is NumPy's PCG64 from `seed`, the same on every machine.
-
-        >>> import jaxlimit as jl
-        >>> jl.data.sphere(points=5, inputs=3).x.shape
-        (5, 3)
-    """
-    rng = np.random.default_rng(natural_number("seed", seed))
-    x = rng.standard_normal((positive_integer("points", points), positive_integer("inputs", inputs)))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return Data(x, rng.choice([-1.0, 1.0], size=points))
-
-
-def digits(classes: tuple[int, int] = (3, 8), points: int = 20, unit_norm: bool = True) -> Data:
-    """Handwritten digits of two classes, 8 × 8 pixels: 64 inputs, targets −1 (first class) and +1.
-
-    The first `points` images of the two classes, taken in turn from each until one runs out, from the
-    test set of the UCI optical digits bundled with scikit-learn (the `data` extra). Inputs have unit
-    norm unless told otherwise. Raises ``ValueError`` if the classes are not two different digits or
-    the set holds fewer images, ``ImportError`` without scikit-learn. Source: references `digits`.
-
-        >>> import jaxlimit as jl
-        >>> data = jl.data.digits(classes=(3, 8), points=20)
-        >>> data.points, data.inputs, sorted(set(data.y.tolist()))
-        (20, 64, [-1.0, 1.0])
-    """
-    wanted = items("classes", classes, "digits")
-    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in wanted)
-    valid = whole and len(wanted) == 2 and wanted[0] != wanted[1] and all(c in range(10) for c in wanted)
-    require(valid, "classes", "be two different digits from 0 to 9", f"it is {classes!r}")
-    points, unit_norm = positive_integer("points", points), instance("unit_norm", unit_norm, bool)
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError("data.digits reads scikit-learn's bundled images: pip install 'jaxlimit[data]'") from error
-    bunch = load_digits()
-    members = [np.flatnonzero(bunch.target == c) for c in wanted]
-    available = sum(len(m) for m in members)
-    require(points <= available, "points", f"be at most {available} for classes {wanted}", f"it is {points}")
-    # In turn from each class: position within the class first, class second.
-    rank = np.concatenate([2 * np.arange(len(m)) + side for side, m in enumerate(members)])
-    chosen = np.concatenate(members)[np.argsort(rank, kind="stable")][:points]
-    x = bunch.data[chosen].astype(np.float64)
-    if unit_norm:
-        x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return Data(x, np.where(bunch.target[chosen] == wanted[0], -1.0, 1.0))
