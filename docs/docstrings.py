@@ -36,7 +36,11 @@ def prose(paragraph: str) -> str:
     """A paragraph with its links, and with everything else that is not quoted taken literally."""
     linked = CITED.sub(lambda m: m[1] + KEY.sub(r"`@\1`", m[2]), paragraph)
     parts = QUOTED.split(linked)
-    return "".join(_quoted(part) if part.startswith("`") else re.sub(r"([*<>|\\\[\]])", r"\\\1", part) for part in parts)
+    return "".join(_quoted(part) if part.startswith("`") else _literal(part) for part in parts)
+
+
+def _literal(part: str) -> str:
+    return re.sub(r"([*>|\\\[\]])", r"\\\1", part.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def _quoted(part: str) -> str:
