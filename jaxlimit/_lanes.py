@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -38,6 +39,25 @@ def chosen_devices(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ..
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_on_host() -> int | None:
+    """Free bytes of this machine, or of the control group a scheduler put the process into; None if unknown."""
+    found = []
+    memory = Path("/proc/meminfo")
+    if memory.exists():
+        lines = dict(line.split(":", 1) for line in memory.read_text().splitlines() if ":" in line)
+        if "MemAvailable" in lines:
+            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (group / "memory.max").read_text().strip(), int((group / "memory.current").read_text())
+        cache = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        if limit != "max":
+            found.append(max(0, int(limit) - used + int(cache.get("inactive_file", 0))))
+    except (OSError, ValueError):  # not Linux, or another version of control groups
+        pass
+    return min(found) if found else None
 
 
 def run_lanes(

@@ -1,12 +1,23 @@
-"""The kernel of a network of finite width at given parameters, on the device."""
+"""The kernel of a network of finite width at given parameters, on the device, and its smallest eigenvalue."""
+
+import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from jaxlimit._arguments import instance
 from jaxlimit._typing import ArrayLike
+from jaxlimit.kernels._weights import roots
 from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
+
+STREAMED = 2**20
+"""Numbers in a chunk of features: beyond it they leave the caches, and the features of all neurons the memory."""
+
+LEAST = 128
+"""Neurons in a chunk at least: shorter products are slow."""
 
 
 def empirical_gram(
@@ -17,7 +28,8 @@ def empirical_gram(
     Leading axes of the parameters (replicas, times, …) are batched over: c [*batch, neurons],
     w [*batch, neurons, inputs]. Precision is that of the parameters, products at the highest setting;
     in float32 an entry is off by about 1e-6 of its size. Works inside `jax.jit` and as an observable
-    of `simulate`. At initialisation B_N − B is of order N^{−1/2}. Source: references `xavier`.
+    of `simulate`. Neurons are taken in chunks, so that memory holds the matrix and 2^20 features or so,
+    at any width. At initialisation B_N − B is of order N^{−1/2}. Source: references `xavier`.
 
         >>> import jax, numpy as np, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -29,14 +41,66 @@ def empirical_gram(
     shallow = instance("network", network, Shallow)
     c, w = parameters
     first = jnp.asarray(x, w.dtype)
-    second = first if x2 is None else jnp.asarray(x2, w.dtype)
-    features, slopes = _features(shallow, c, w, first)
-    features2, slopes2 = (features, slopes) if x2 is None else _features(shallow, c, w, second)
-    inner = jnp.matmul(first, second.T, precision=Precision.HIGHEST)
+    second = None if x2 is None else jnp.asarray(x2, w.dtype)
+    neurons, points = w.shape[-2], max(len(first), 0 if second is None else len(second))
+    chunk = max(LEAST, STREAMED // (points * math.prod(w.shape[:-2])))
+    if neurons <= chunk:
+        return _sum(shallow, c, w, first, second) / neurons
+
+    def add(total: Array, start: Array) -> tuple[Array, None]:
+        these = lax.dynamic_slice_in_dim(c, start, chunk, -1), lax.dynamic_slice_in_dim(w, start, chunk, -2)
+        return total + _sum(shallow, *these, first, second), None
+
+    # The neurons that are left over start the sum; padding would count σ(0).
+    rest = neurons % chunk
+    if rest:
+        total = _sum(shallow, c[..., -rest:], w[..., -rest:, :], first, second)
+    else:
+        columns = first if second is None else second
+        total = jnp.zeros((*w.shape[:-2], len(first), len(columns)), w.dtype)
+    starts = jnp.arange(neurons // chunk, dtype=jnp.int32) * jnp.int32(chunk)
+    return lax.scan(add, total, starts)[0] / neurons
+
+
+class EmpiricalLambdaMin(NamedTuple):
+    """The smallest eigenvalue of a computed kernel, and the rounding that it may owe: below `error` it is noise."""
+
+    value: Float[Array, "*batch"]
+    error: Float[Array, "*batch"]
+
+
+def empirical_lambda_min(
+    network: AbstractNetwork, parameters: Neurons, x: ArrayLike, weights: ArrayLike | None = None
+) -> EmpiricalLambdaMin:
+    """λ_min of Π^{1/2} B_N Π^{1/2} at these parameters, one for every leading axis, on the device.
+
+    `error` = M·eps·‖Π^{1/2} B_N Π^{1/2}‖ for M points, with eps of the parameters' precision: the usual size
+    of rounding, not a proved bound. A float32 value below it, of either sign, is noise and says nothing of
+    the kernel. Without weights Π is the identity. Works inside `jax.jit` and as an observable of
+    `simulate`, where it follows each replica in time.
+
+        >>> import jax, jaxlimit as jl
+        >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
+        >>> parameters = network.init(width=512, inputs=3, key=jax.random.key(0))
+        >>> found = jl.kernels.empirical_lambda_min(network, parameters, jl.data.sphere(points=4, inputs=3).x)
+        >>> bool(found.value > found.error)
+        True
+    """
+    kernel = empirical_gram(network, parameters, x)
+    root = jnp.asarray(roots(weights, kernel.shape[-1]), kernel.dtype)
+    kernel = kernel * (root[:, None] * root[None, :])
+    eigenvalues = jnp.linalg.eigvalsh(kernel)
+    size = jnp.maximum(jnp.abs(eigenvalues[..., 0]), jnp.abs(eigenvalues[..., -1]))
+    return EmpiricalLambdaMin(eigenvalues[..., 0], kernel.shape[-1] * jnp.finfo(kernel.dtype).eps * size)
+
+
+def _sum(network: Shallow, c: Array, w: Array, x: Array, x2: Array | None) -> Array:
+    """The sum over these neurons."""
+    features, slopes = _features(network, c, w, x)
+    features2, slopes2 = (features, slopes) if x2 is None else _features(network, c, w, x2)
+    inner = jnp.matmul(x, (x if x2 is None else x2).T, precision=Precision.HIGHEST)
     kernel = _product(slopes, slopes2) * inner
-    if shallow.train_output:
-        kernel = kernel + _product(features, features2)
-    return kernel / w.shape[-2]
+    return kernel + _product(features, features2) if network.train_output else kernel
 
 
 def _features(network: Shallow, c: Array, w: Array, x: Array) -> tuple[Array, Array]:

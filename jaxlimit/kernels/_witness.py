@@ -29,11 +29,11 @@ class Lowest(NamedTuple):
     """a cautious estimate of λ_min − shift"""
 
 
-def lowest(solve: Callable[[Host], Host], start: Host, steps: int) -> Lowest:
+def lowest(solve: Callable[[Host], Host], start: Host, steps: int, settled: float = SETTLED) -> Lowest:
     """Lowest eigenvectors of A from a block Krylov space of (A − shift·I)^{-1}, by Rayleigh–Ritz.
 
     `solve` applies the inverse to the columns of its argument; `start` is [points, block]. It stops after
-    `steps` solves, and before that if the residual leaves less than SETTLED of the distance in doubt.
+    `steps` solves, and before that if the residual leaves less than `settled` of the distance in doubt.
     """
     basis, images = np.empty((start.shape[0], 0), order="F"), np.empty((start.shape[0], 0), order="F")
     block = start
@@ -46,7 +46,7 @@ def lowest(solve: Callable[[Host], Host], start: Host, steps: int) -> Lowest:
             break
         basis, images = np.hstack([basis, fresh]), np.hstack([images, block])
         found = _ritz(basis, images, start.shape[1])
-        if found.residual <= SETTLED * found.inverse:
+        if found.residual <= settled * found.inverse:
             break
     if basis.shape[1] == 0:
         return Lowest(start, math.nan)

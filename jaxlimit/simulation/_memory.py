@@ -1,10 +1,9 @@
 """How many replicas go together, and whether a run has room: bytes are predicted before anything is computed."""
 
-from pathlib import Path
-
 import jax
 
 from jaxlimit._arguments import require
+from jaxlimit._lanes import available_on_host as available_on_host
 from jaxlimit.simulation._state import Chain, Run
 
 CACHE = 3 * 2**18
@@ -66,25 +65,6 @@ def require_room(run: Run, chain: Chain, replicas: int, times: int, observed: in
         if free is not None:
             but = f"a lane of {chain.lanes} replicas of width {run.width} needs {_size(lane)}; choose smaller `lanes`"
             require(lane <= free, "width", f"fit into the {_size(free)} that {device} has free", but)
-
-
-def available_on_host() -> int | None:
-    """Free bytes of this machine, or of the control group a scheduler put the process into; None if unknown."""
-    found = []
-    memory = Path("/proc/meminfo")
-    if memory.exists():
-        lines = dict(line.split(":", 1) for line in memory.read_text().splitlines() if ":" in line)
-        if "MemAvailable" in lines:
-            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (group / "memory.max").read_text().strip(), int((group / "memory.current").read_text())
-        cache = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        if limit != "max":
-            found.append(max(0, int(limit) - used + int(cache.get("inactive_file", 0))))
-    except (OSError, ValueError):  # not Linux, or another version of control groups
-        pass
-    return min(found) if found else None
 
 
 def available_on_device(device: jax.Device) -> int | None:

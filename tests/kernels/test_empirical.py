@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
+from jaxlimit.kernels import _empirical
 from jaxlimit.networks import Neurons
 from tests import laws, systems
-from tests.cases import ACTIVATIONS, each
+from tests.cases import ACTIVATIONS, CHAINS, each
 
 X, X2 = systems.FULL_X, systems.FULL_AT
 
@@ -62,7 +63,7 @@ def test_it_has_the_precision_of_the_parameters_and_runs_under_jit():
     assert np.max(np.abs(np.asarray(found) - by_definition(case, p, X, X))) < 2e-6
 
 
-@pytest.mark.parametrize("case", each(ACTIVATIONS))
+@pytest.mark.parametrize("case", each(CHAINS))
 def test_its_mean_at_initialisation_is_the_kernel_of_the_limit(case):
     """E B_N = B at every width, so 60,000 networks of one neuron say as much as one of 60,000."""
     c, w = network(case).init(60_000, 3, jax.random.key(3))
@@ -81,3 +82,105 @@ def test_it_serves_as_an_observable():
     for index in np.ndindex(systems.REPLICAS, len(systems.TS)):
         expected = by_definition(case, (now.c[index], now.w[index]), X, X)
         assert np.max(np.abs(kernel[index] - expected)) < 1e-13
+
+
+def stream(monkeypatch, chunk):
+    """Chunks of this many neurons, whatever the number of points."""
+    monkeypatch.setattr(_empirical, "STREAMED", 0)
+    monkeypatch.setattr(_empirical, "LEAST", chunk)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7])
+def test_streaming_over_neurons_changes_nothing_but_rounding(monkeypatch, chunk):
+    """7 neurons in chunks of 1, of 3 with one left over, and at once."""
+    stream(monkeypatch, chunk)
+    case = ACTIVATIONS["erf"]
+    p = some_parameters(2)
+    for x2 in (None, X2):
+        found = jl.empirical_gram(network(case), p, X, x2)
+        for i in range(2):
+            expected = by_definition(case, (p.c[i], p.w[i]), X, X if x2 is None else x2)
+            assert np.max(np.abs(found[i] - expected)) < 1e-14
+
+
+def test_neurons_left_over_are_not_padded(monkeypatch):
+    """σ(0) ≠ 0 would count neurons that are not there."""
+    stream(monkeypatch, 3)
+    found = jl.empirical_gram(jl.networks.Shallow(Constant(), jl.Initial()), some_parameters(), X)
+    assert np.max(np.abs(found - 1.0)) < 1e-15
+
+
+class Constant(jl.activations.AbstractActivation):
+    """σ(u) = 1."""
+
+    def __call__(self, u):
+        """One."""
+        return 1.0 + 0.0 * u
+
+
+def test_gradients_and_jit_pass_through_the_stream(monkeypatch):
+    case = ACTIVATIONS["erf"]
+    p = some_parameters()
+    total = lambda p: jnp.sum(jl.empirical_gram(network(case), p, X) ** 2)  # noqa: E731
+    whole = jax.grad(total)(p)
+    stream(monkeypatch, 3)
+    parts = jax.jit(jax.grad(lambda p: total(p)))(p)
+    for a, b in zip(whole, parts, strict=True):
+        assert np.max(np.abs(a - b)) < 1e-13
+
+
+def test_memory_is_that_of_a_chunk():
+    erf = network(ACTIVATIONS["erf"])
+    x = jl.data.sphere(points=64, inputs=3).x
+    shapes = Neurons(jax.ShapeDtypeStruct((2**18,), jnp.float32), jax.ShapeDtypeStruct((2**18, 3), jnp.float32))
+    compiled = jax.jit(lambda p: jl.empirical_gram(erf, p, jnp.asarray(x, jnp.float32))).lower(shapes).compile()
+    features = 4 * 64 * 2**18
+    assert compiled.memory_analysis().temp_size_in_bytes < features / 3
+
+
+@pytest.mark.parametrize("weights", [None, np.array([0.1, 0.2, 0.3, 0.15, 0.25])])
+def test_its_smallest_eigenvalue_is_within_the_stated_rounding(weights):
+    case = ACTIVATIONS["erf"]
+    p = some_parameters(2, 3)
+    root = np.ones(5) if weights is None else np.sqrt(weights)
+    for dtype in (jnp.float64, jnp.float32):
+        narrow = jax.tree.map(lambda a: a.astype(dtype), p)  # noqa: B023
+        found = jl.kernels.empirical_lambda_min(network(case), narrow, X, weights)
+        assert found.value.dtype == found.error.dtype == dtype
+        assert found.value.shape == found.error.shape == (2, 3)
+        for index in np.ndindex(2, 3):
+            kernel = by_definition(case, (narrow.c[index], narrow.w[index]), X, X) * np.outer(root, root)
+            eigenvalues = np.linalg.eigvalsh(kernel)
+            error = float(found.error[index])
+            assert abs(float(found.value[index]) - eigenvalues[0]) <= error
+            assert error == pytest.approx(5 * float(jnp.finfo(dtype).eps) * eigenvalues[-1], rel=1e-5)
+
+
+def test_the_smallest_eigenvalue_of_a_singular_kernel_is_noise_below_its_error():
+    case = ACTIVATIONS["erf"]
+    p = jax.tree.map(lambda a: a.astype(jnp.float32), some_parameters())
+    found = jl.kernels.empirical_lambda_min(network(case), p, np.array([*X, -X[0]]))
+    assert abs(float(found.value)) <= float(found.error)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_kernel_and_smallest_eigenvalue_lower_for_cuda(monkeypatch, dtype):
+    stream(monkeypatch, 3)
+    p = jax.tree.map(lambda a: a.astype(dtype), some_parameters())
+    erf = network(ACTIVATIONS["erf"])
+    run = jax.jit(lambda p: jl.kernels.empirical_lambda_min(erf, p, X))
+    text = jax.export.export(run, platforms=("cuda",))(p).mlir_module()
+    assert "HIGHEST" in text
+    assert "DEFAULT, DEFAULT" not in text  # TF32 would be off by 1e-4
+
+
+@pytest.mark.slow
+def test_the_smallest_eigenvalue_serves_as_an_observable():
+    case = ACTIVATIONS["erf"]
+    problem = systems.problem(case, jl.Data(X, systems.FULL_Y))
+    observe = lambda now, start: (now, jl.kernels.empirical_lambda_min(problem.network, now, X))  # noqa: E731
+    now, found = systems.run(problem, observe=observe).observed
+    assert found.value.shape == found.error.shape == (systems.REPLICAS, len(systems.TS))
+    for index in np.ndindex(systems.REPLICAS, len(systems.TS)):
+        expected = np.linalg.eigvalsh(by_definition(case, (now.c[index], now.w[index]), X, X))[0]
+        assert abs(found.value[index] - expected) < 1e-13
