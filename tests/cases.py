@@ -31,6 +31,7 @@ class ActivationCase:
     smooth: bool
     bounded: bool
     polynomial: bool
+    even: bool = False
     dual: Callable | None = None
     """mpmath: E σ(u)σ(u') from a = Var u, b = Var u', r = Cov(u, u'), in a form other than the package's."""
     dual_derivative: Callable | None = None
@@ -81,6 +82,22 @@ def _relu_dual_derivative(a, b, r):
     return (mpmath.pi - _angle(a, b, r)) / (2 * mpmath.pi)
 
 
+def _probit_dual(a, b, r):
+    return mpmath.mpf(1) / 4 + mpmath.asin(r / mpmath.sqrt((1 + a) * (1 + b))) / (2 * mpmath.pi)
+
+
+def _decayed(function):
+    return lambda a, b, r: mpmath.exp(-(a + b) / 2) * function(r)
+
+
+def _bump_dual(a, b, r):
+    return 1 / mpmath.sqrt((1 + a) * (1 + b) - r * r)
+
+
+def _density(u):
+    return np.exp(-0.5 * u * u) / np.sqrt(2 * np.pi)
+
+
 ACTIVATIONS = {
     "erf": ActivationCase(
         jl.activations.Erf(),
@@ -122,7 +139,161 @@ ACTIVATIONS = {
         bounded=True,
         polynomial=False,
     ),
+    "probit": ActivationCase(
+        jl.activations.Probit(),
+        None,
+        sigma=scipy.stats.norm.cdf,
+        slope=scipy.stats.norm.pdf,
+        precise=mpmath.ncdf,
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+        dual=_probit_dual,
+        dual_derivative=lambda a, b, r: 1 / (2 * mpmath.pi * mpmath.sqrt((1 + a) * (1 + b) - r * r)),
+    ),
+    "sin": ActivationCase(
+        jl.activations.Sin(),
+        None,
+        sigma=np.sin,
+        slope=np.cos,
+        precise=mpmath.sin,
+        odd=True,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+        dual=_decayed(mpmath.sinh),
+        dual_derivative=_decayed(mpmath.cosh),
+    ),
+    "cos": ActivationCase(
+        jl.activations.Cos(),
+        None,
+        sigma=np.cos,
+        slope=lambda u: -np.sin(u),
+        precise=mpmath.cos,
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+        even=True,
+        dual=_decayed(mpmath.cosh),
+        dual_derivative=_decayed(mpmath.sinh),
+    ),
+    "sin + cos": ActivationCase(
+        jl.activations.SinCos(),
+        None,
+        sigma=lambda u: np.sin(u) + np.cos(u),
+        slope=lambda u: np.cos(u) - np.sin(u),
+        precise=lambda u: mpmath.sin(u) + mpmath.cos(u),
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+        dual=_decayed(mpmath.exp),
+        dual_derivative=_decayed(mpmath.exp),
+    ),
+    "identity": ActivationCase(
+        jl.activations.Identity(),
+        None,
+        sigma=lambda u: u,
+        slope=lambda u: np.where(np.isnan(u), u, 1.0),
+        precise=lambda u: u,
+        odd=True,
+        homogeneous=True,
+        smooth=True,
+        bounded=False,
+        polynomial=True,
+        dual=lambda a, b, r: r,
+        dual_derivative=lambda a, b, r: mpmath.mpf(1),
+    ),
+    "Hermite 2": ActivationCase(
+        jl.activations.Hermite(2),
+        None,
+        sigma=lambda u: (u**2 - 1) / np.sqrt(2),
+        slope=lambda u: np.sqrt(2) * u,
+        precise=lambda u: (u**2 - 1) / mpmath.sqrt(2),
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=False,
+        polynomial=True,
+        even=True,
+        dual=lambda a, b, r: (a * b + 2 * r * r - a - b + 1) / 2,  # Isserlis
+        dual_derivative=lambda a, b, r: 2 * r,
+    ),
+    "Hermite 3": ActivationCase(
+        jl.activations.Hermite(3),
+        None,
+        sigma=lambda u: (u**3 - 3 * u) / np.sqrt(6),
+        slope=lambda u: (3 * u**2 - 3) / np.sqrt(6),
+        precise=lambda u: (u**3 - 3 * u) / mpmath.sqrt(6),
+        odd=True,
+        homogeneous=False,
+        smooth=True,
+        bounded=False,
+        polynomial=True,
+        dual=lambda a, b, r: (9 * a * b * r + 6 * r**3 - 9 * (a + b) * r + 9 * r) / 6,
+        dual_derivative=lambda a, b, r: (9 * a * b + 18 * r**2 - 9 * (a + b) + 9) / 6,
+    ),
+    "logistic": ActivationCase(
+        jl.activations.Logistic(),
+        jl.kernels.Quadrature(),
+        sigma=scipy.special.expit,
+        slope=lambda u: scipy.special.expit(u) * scipy.special.expit(-u),
+        precise=lambda u: 1 / (1 + mpmath.exp(-u)),
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+    ),
+    "gelu": ActivationCase(
+        jl.activations.Gelu(),
+        jl.kernels.Quadrature(),
+        sigma=lambda u: u * scipy.stats.norm.cdf(u),
+        slope=lambda u: scipy.stats.norm.cdf(u) + u * _density(u),
+        precise=lambda u: u * mpmath.ncdf(u),
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=False,
+        polynomial=False,
+    ),
+    "softplus": ActivationCase(
+        jl.activations.Softplus(),
+        jl.kernels.Quadrature(),
+        sigma=lambda u: np.maximum(u, 0) + np.log1p(np.exp(-np.abs(u))),
+        slope=scipy.special.expit,
+        precise=lambda u: mpmath.log1p(mpmath.exp(u)),
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=False,
+        polynomial=False,
+    ),
+    "Gaussian bump": ActivationCase(
+        jl.activations.GaussianBump(),
+        None,
+        sigma=lambda u: np.exp(-0.5 * u * u),
+        slope=lambda u: -u * np.exp(-0.5 * u * u),
+        precise=lambda u: mpmath.exp(-u * u / 2),
+        odd=False,
+        homogeneous=False,
+        smooth=True,
+        bounded=True,
+        polynomial=False,
+        even=True,
+        dual=_bump_dual,
+        dual_derivative=lambda a, b, r: r * _bump_dual(a, b, r) ** 3,
+    ),
 }
+
+CHAINS = {name: ACTIVATIONS[name] for name in ("erf", "relu", "tanh")}
+"""A simulation knows σ by its values and slopes alone: a smooth one, a kinked one and one without closed form."""
 
 LAWS = {
     "normal": LawCase(jl.initial.Normal(), 0.0, 1.0, compact=False, full=True, cdf=scipy.stats.norm.cdf),
@@ -134,7 +305,21 @@ LAWS = {
         jl.initial.Uniform(-1.0, 3.0), 1.0, 7 / 3, compact=True, full=False, cdf=scipy.stats.uniform(-1, 4).cdf
     ),
     "rademacher": LawCase(jl.initial.Rademacher(0.5), 0.0, 0.25, compact=True, full=False, atoms={-0.5: 0.5, 0.5: 0.5}),
+    "discrete": LawCase(
+        jl.initial.Discrete([2.0, -1.0, 0.5], [0.25, 0.625, 0.125]),
+        -0.0625,
+        1.65625,
+        compact=True,
+        full=False,
+        atoms={2.0: 0.25, -1.0: 0.625, 0.5: 0.125},
+    ),
+    "point": LawCase(jl.initial.Dirac(0.5), 0.5, 0.25, compact=True, full=False, atoms={0.5: 1.0}),
 }
+
+VECTOR_LAWS = {
+    "normal with a covariance": jl.initial.MultivariateNormal([[2.0, 0.6, 0.0], [0.6, 1.0, -0.3], [0.0, -0.3, 0.5]])
+}
+"""Laws of all of w, in three coordinates."""
 
 LOSSES = {
     "squared error": LossCase(jl.SquaredError(), lambda g, y: 0.5 * (y - g) ** 2, lambda g, y: g - y),
@@ -170,7 +355,11 @@ SCALINGS = {f"gamma {gamma:g}": jl.PowerScaling(gamma) for gamma in (0.5, 0.6, 0
 
 NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial())}
 
-RULES = {"closed form": jl.kernels.ClosedForm(), "quadrature": jl.kernels.Quadrature()}
+RULES = {
+    "closed form": jl.kernels.ClosedForm(),
+    "quadrature": jl.kernels.Quadrature(),
+    "Monte Carlo": jl.kernels.MonteCarlo(20_000),
+}
 
 METHODS = {
     "stepwise": jl.Stepwise(native=False),
@@ -178,12 +367,17 @@ METHODS = {
     "s-step": jl.SStep(block=16),
 }
 
-LIMITS = {"spectral": jl.SpectralLimit, "ode": jl.OdeLimit}
+LIMITS = {"spectral": jl.SpectralLimit, "krylov": jl.KrylovLimit, "ode": jl.OdeLimit}
 
 STATISTICS = {
     "mean shift": jl.statistics.MeanShift(),
     "variance ratio": jl.statistics.VarianceRatio(),
     "Kolmogorov-Smirnov": jl.statistics.KolmogorovSmirnov(),
+    "energy distance": jl.statistics.EnergyDistance(),
+    "kernel discrepancy": jl.statistics.KernelDiscrepancy(),
+    "whitened moments": jl.statistics.WhitenedMoments(),
+    "Bures-Wasserstein": jl.statistics.BuresWasserstein(),
+    "sliced": jl.statistics.Sliced(),
 }
 
 

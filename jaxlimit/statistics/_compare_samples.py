@@ -1,0 +1,116 @@
+"""Samples against samples: two widths, two methods, or a method against the exact chain."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxlimit._arguments import instance, random_key, require
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.paths import Samples
+from jaxlimit.statistics._base import Reading, probability
+from jaxlimit.statistics._compare import Comparison
+
+
+class PairReading(NamedTuple):
+    """What a statistic says of two samples at one save time: a `Reading`, and what it could have seen."""
+
+    reading: Reading
+    detectable: float
+    null_distance: float
+
+
+class AbstractTwoSampleStatistic(eqx.Module):
+    """A statistic that can also measure two samples against each other."""
+
+    margin: eqx.AbstractVar[float]
+
+    @abstractmethod
+    def read_pair(
+        self,
+        first: Float[Host, "replicas points"],
+        second: Float[Host, "others points"],
+        level: float,
+        power: float,
+        times: int,
+        key: RandomKey | None = None,
+    ) -> PairReading:
+        """Distances with bounds as in `AbstractStatistic.read`; simultaneous over the entries of `times` save times."""
+
+
+def compare_samples(
+    first: Samples,
+    second: Samples,
+    statistic: AbstractTwoSampleStatistic,
+    key: RandomKey | None = None,
+    level: float = 0.01,
+    power: float = 0.95,
+) -> Comparison:
+    """Distance between the laws of two independent samples at every save time.
+
+    The numbers of replicas may differ; `Comparison.replicas` is the smaller one. The samples must be
+    independent of each other: different keys, or the same key at different widths is NOT enough, because a
+    wider network contains the narrower one's draws. For coupled paths use `pathwise`. Null laws are
+    asymptotic and need no permutations, but for `Sliced`, which takes their mean and variance. Raises
+    ``ValueError`` for diverged replicas, values that are not finite, fewer than two replicas, and times or
+    points that differ.
+
+        >>> import numpy as np
+        >>> from jaxlimit import paths, statistics
+        >>> rng, ts, steps = np.random.default_rng(0), np.array([1.0]), np.array([100])
+        >>> first, second = (
+        ...     paths.Samples(ts, x, None, steps, np.full(len(x), -1), "Stepwise", 100, 1)
+        ...     for x in (rng.standard_normal((3000, 1, 2)), 0.2 + rng.standard_normal((2000, 1, 2)))
+        ... )
+        >>> comparison = statistics.compare_samples(first, second, statistics.EnergyDistance())
+        >>> bool(comparison.p_value[0] < 1e-6), bool(comparison.lower[0, 0] < 0.28 < comparison.upper[0, 0])
+        (True, True)
+    """
+    level, power = probability("level", level), probability("power", power)
+    require(level < 0.5, "level", "be smaller than 1/2", f"it is {level:g}")
+    key = None if key is None else random_key(key)
+    x, y = _complete("first", first), _complete("second", second)
+    wanted = "be a statistic of two samples, for example EnergyDistance()"
+    instance("statistic", statistic, AbstractTwoSampleStatistic, wanted)
+    fits = x.shape[1:] == y.shape[1:]
+    require(fits, "second", f"have times and points {x.shape[1:]} like `first`", f"it has {y.shape[1:]}")
+    same = np.allclose(first.ts, second.ts, rtol=1e-6, atol=0.0)
+    wanted = "have the save times of `first`"
+    require(bool(same), "second", wanted, f"it has {np.asarray(second.ts).tolist()}")
+    times = x.shape[1]
+    found = [
+        statistic.read_pair(x[:, t], y[:, t], level, power, times, None if key is None else jax.random.fold_in(key, t))
+        for t in range(times)
+    ]
+    readings = [pair.reading for pair in found]
+    return Comparison(
+        ts=np.asarray(first.ts, dtype=np.float64),
+        statistic=type(statistic).__name__,
+        distance=np.array([reading.distance for reading in readings]),
+        p_value=np.array([reading.p_value for reading in readings]),
+        detectable=np.array([pair.detectable for pair in found]),
+        margin_error=np.array([reading.margin_error for reading in readings]),
+        distances=np.stack([reading.distances for reading in readings]),
+        lower=np.stack([reading.lower for reading in readings]),
+        upper=np.stack([reading.upper for reading in readings]),
+        null_distance=max(pair.null_distance for pair in found),
+        margin=statistic.margin,
+        replicas=min(x.shape[0], y.shape[0]),
+        points=x.shape[2],
+        level=level,
+        power=power,
+    )
+
+
+def _complete(name: str, samples: Samples) -> Host:
+    values = np.asarray(instance(name, samples, Samples).values)
+    require(values.ndim == 3, name, "hold values [replicas, times, points]", f"their shape is {values.shape}")
+    require(values.shape[0] >= 2, name, "hold at least 2 replicas", f"it holds {values.shape[0]}")
+    wanted, count = "hold no diverged replica", samples.diverged
+    require(count == 0, name, wanted, f"{count} of {values.shape[0]} diverged")
+    bad = int(np.sum(~np.isfinite(values).all(axis=(1, 2))))
+    require(bad == 0, name, "be finite", f"{bad} of {values.shape[0]} replicas hold NaN or infinite values")
+    return values
