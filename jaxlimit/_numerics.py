@@ -22,26 +22,33 @@ UNIT = 2.0**-53
 
 @dataclass(frozen=True)
 class Pairs:
-    """Geometry of pairs of points under w ~ N(0, s² I); every member broadcasts to [points, points2].
+    """Geometry of pairs of points under centred Gaussian w; every member broadcasts to [points, points2].
 
-    Formulas for one pair read `pair.a`, `pair.b`, `pair.r`, … as numbers and hold for whole arrays. What no
-    formula reads is not computed.
+    u = w·x and u' = w·x' are those of points z, z' with independent w ~ N(0, s² I): the points themselves, or
+    their whitened coordinates. Formulas for one pair read `pair.a`, `pair.b`, `pair.r`, … as numbers and hold
+    for whole arrays. What no formula reads is not computed.
     """
 
     a: Host
-    """s²|x|²"""
+    """Var u = s²|z|²"""
     b: Host
-    """s²|x'|²"""
+    """Var u' = s²|z'|²"""
     r: Host
-    """s² x·x'"""
+    """Cov(u, u') = s² z·z'"""
     minus: Host
     """|p − q| of the normalised points; √2 if either is zero"""
     plus: Host
     """|p + q|"""
-    relative: float
+    relative: float | Host
     """bound of the relative error of a and b, and of r relative to √(ab)"""
-    angular: float
+    angular: float | Host
     """bound of the absolute error of θ and of sin θ"""
+    moved: float | Host
+    """bound of the distance of z from where it should be relative to |z|, plus the same of z'"""
+    points: tuple[Host, Host]
+    """z and z' [points, inputs]"""
+    std: float
+    """s"""
 
     @cached_property
     def theta(self) -> Host:
@@ -58,8 +65,34 @@ class Pairs:
         """√(ab)."""
         return np.sqrt(self.a) * np.sqrt(self.b)
 
+    @cached_property
+    def apart(self) -> Host:
+        """√Var(u − u') = s|z − z'|, from differences of coordinates."""
+        return self.std * scipy.spatial.distance.cdist(*self.points)
 
-def pairs(x: Host, x2: Host, std: float = 1.0) -> Pairs:
+    @cached_property
+    def nearest(self) -> Host:
+        """The smaller of √Var(u − u') and √Var(u + u'): s|z ∓ z'| by the sign of r."""
+        z, other = self.points
+        return np.where(self.r >= 0, self.apart, self.std * scipy.spatial.distance.cdist(z, -other))
+
+    @property
+    def apart_square_error(self) -> Host:
+        """Bound of the absolute error of Var(u − u')."""
+        return self._square_error(self.apart)
+
+    @property
+    def nearest_square_error(self) -> Host:
+        """Bound of the absolute error of the square of `nearest`."""
+        return self._square_error(self.nearest)
+
+    def _square_error(self, distance: Host) -> Host:
+        """The square of a norm of d differences is off by (d + 8)u of itself, wherever the points are."""
+        shift = self.moved * (np.sqrt(self.a) + np.sqrt(self.b))
+        return (self.points[0].shape[1] + 8) * UNIT * distance**2 + (2.0 * distance + shift) * shift
+
+
+def pairs(x: Host, x2: Host, std: float = 1.0, moved: float | Host = 0.0, moved2: float | Host = 0.0) -> Pairs:
     """Geometry of every pair of rows of x [points, inputs] and x2 [points2, inputs].
 
     Errors: a dot product of d terms is off by at most d·u·|x||x'| (any order of summation); squaring
@@ -67,6 +100,10 @@ def pairs(x: Host, x2: Host, std: float = 1.0) -> Pairs:
     norm, so |p ± q| is off by (2d + 12)u, and θ, whose derivatives in |p ± q| are at most 1, by twice
     that; the constants below are larger. Where |cos θ| ≤ 1/2, √(2 ± 2 cos θ) is off by no more than
     that either: the cosine is off by (2d + 9)u, and the root is at least 1.
+
+    `moved` [points] ≤ 1/100 bounds how far the rows of x are from where they should be, relative to their
+    norms, and `moved2` the same of x2. A norm then moves by as much, its square by twice that and a little,
+    and a direction by the angle whose sine it is.
     """
     d = x.shape[1]
     a = std**2 * np.einsum("ij,ij->i", x, x)[:, None]
@@ -80,7 +117,11 @@ def pairs(x: Host, x2: Host, std: float = 1.0) -> Pairs:
     plus = scipy.spatial.distance.cdist(p, -q) if opposite else np.sqrt(2.0 + 2.0 * cosine)
     for zero in ((a == 0)[:, 0], (slice(None), (b == 0)[0])):
         minus[zero] = plus[zero] = np.sqrt(2.0)
-    return Pairs(a, b, r, minus, plus, (d + 6) * UNIT, (4 * d + 48) * UNIT)
+    shift: float | Host = 0.0
+    if np.ndim(moved) or np.ndim(moved2):
+        shift = np.broadcast_to(moved, x.shape[0])[:, None] + np.broadcast_to(moved2, x2.shape[0])[None, :]
+    relative, angular = (d + 6) * UNIT + 2.05 * shift, (4 * d + 48) * UNIT + 1.05 * shift
+    return Pairs(a, b, r, minus, plus, relative, angular, shift, (x, x2), std)
 
 
 def _unit(x: Host) -> Host:
@@ -137,6 +178,20 @@ def erf(u: Any) -> Any:
     if isinstance(u, np.ndarray | float | np.floating):
         return scipy.special.erf(u)
     return jax.scipy.special.erf(u)
+
+
+def ndtr(u: Any) -> Any:
+    """Φ, the distribution function of N(0, 1), for NumPy arrays on the host and for JAX arrays."""
+    if isinstance(u, np.ndarray | float | np.floating):
+        return scipy.special.ndtr(u)
+    return jax.scipy.special.ndtr(u)
+
+
+def expit(u: Any) -> Any:
+    """1/(1 + e^{−u}) for NumPy arrays on the host and for JAX arrays."""
+    if isinstance(u, np.ndarray | float | np.floating):
+        return scipy.special.expit(u)
+    return jax.scipy.special.expit(u)
 
 
 def namespace(u: Any) -> Any:

@@ -142,8 +142,8 @@ ACTIVATIONS = {
     "probit": ActivationCase(
         jl.activations.Probit(),
         None,
-        sigma=scipy.stats.norm.cdf,
-        slope=scipy.stats.norm.pdf,
+        sigma=scipy.special.ndtr,
+        slope=_density,
         precise=mpmath.ncdf,
         odd=False,
         homogeneous=False,
@@ -254,8 +254,8 @@ ACTIVATIONS = {
     "gelu": ActivationCase(
         jl.activations.Gelu(),
         jl.kernels.Quadrature(),
-        sigma=lambda u: u * scipy.stats.norm.cdf(u),
-        slope=lambda u: scipy.stats.norm.cdf(u) + u * _density(u),
+        sigma=lambda u: u * scipy.special.ndtr(u),
+        slope=lambda u: scipy.special.ndtr(u) + u * _density(u),
         precise=lambda u: u * mpmath.ncdf(u),
         odd=False,
         homogeneous=False,

@@ -21,7 +21,11 @@ ROOMS = {
         jl.activations.AbstractActivation,
         {type(case.activation) for case in cases.ACTIVATIONS.values()},
     ),
-    "initial": (jl.initial, jl.initial.AbstractLaw, {type(case.law) for case in cases.LAWS.values()}),
+    "initial": (
+        jl.initial,
+        jl.initial.AbstractLaw,
+        {type(law) for law in [*(case.law for case in cases.LAWS.values()), *cases.VECTOR_LAWS.values()]},
+    ),
     "losses": (jl.losses, jl.losses.AbstractLoss, {type(case.loss) for case in cases.LOSSES.values()}),
     "scalings": (jl.scalings, jl.scalings.AbstractScaling, {type(s) for s in cases.SCALINGS.values()}),
     "networks": (jl.networks, jl.networks.AbstractNetwork, {type(n) for n in cases.NETWORKS.values()}),

@@ -23,11 +23,12 @@ class AbstractActivation(eqx.Module):
     the array's own namespace it serves both, and then host-side quadrature needs no x64 flag.
 
     Class attributes state what is known of σ; None means "not declared" and is reported as such:
-    `odd` (σ(−u) = −σ(u)), `homogeneous` (σ(ru) = rσ(u) for r > 0), `smooth` (twice continuously
-    differentiable with bounded derivatives), `bounded`, `polynomial`.
+    `odd` (σ(−u) = −σ(u)), `even` (σ(−u) = σ(u)), `homogeneous` (σ(ru) = rσ(u) for r > 0), `smooth` (twice
+    continuously differentiable, with bounded derivatives unless it is a polynomial), `bounded`, `polynomial`.
     """
 
     odd: ClassVar[bool] = False
+    even: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
     smooth: ClassVar[bool | None] = None
     bounded: ClassVar[bool | None] = None
@@ -40,6 +41,14 @@ class AbstractActivation(eqx.Module):
     def derivative(self, u: ArrayLike) -> ArrayLike:
         """σ'(u), elementwise; by forward-mode differentiation unless overridden."""
         return jax.jvp(self, (u,), (jnp.ones_like(u),))[1]
+
+    def monomials(self, inputs: int) -> int | None:
+        """How many monomials in the coordinates of x span σ(w·x) and σ'(w·x)x for every w.
+
+        More points than that have a singular kernel. None, the default: no such number is known, as for
+        every σ that is not a polynomial.
+        """
+        return None
 
     def scalar(self, dtype: np.dtype) -> Scalar | None:
         """u ↦ (σ(u), σ'(u)) for ONE number of this precision in plain arithmetic, for compilers of native code.

@@ -8,6 +8,7 @@ import numpy as np
 from jaxlimit._numerics import UNIT, Pairs, erf, namespace
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.activations._base import AbstractClosedFormActivation, Scalar
+from jaxlimit.activations._determinant import angle_error, determinant, determinant_with_error
 
 
 class Erf(AbstractClosedFormActivation):
@@ -37,41 +38,25 @@ class Erf(AbstractClosedFormActivation):
 
     def dual(self, pair: Pairs) -> Host:
         """(2/π) atan2(2r, √D)."""
-        return 2.0 / np.pi * np.arctan2(2.0 * pair.r, np.sqrt(_determinant(pair)))
+        return 2.0 / np.pi * np.arctan2(2.0 * pair.r, np.sqrt(determinant(pair, 2.0)))
 
     def dual_derivative(self, pair: Pairs) -> Host:
         """(4/π)/√D."""
-        return 4.0 / np.pi / np.sqrt(_determinant(pair))
+        return 4.0 / np.pi / np.sqrt(determinant(pair, 2.0))
 
     def dual_error(self, pair: Pairs) -> Host:
-        """atan2(y, x) moves by at most (x δy + y δx)/(x² + y²), and x² + y² = (1+2a)(1+2b) here.
-
-        It rounds by a few units of itself, and is at most (π/2) y/√(x² + y²).
-        """
-        det = _determinant(pair)
-        root = np.sqrt(det)
-        radius2 = (1.0 + 2.0 * pair.a) * (1.0 + 2.0 * pair.b)
-        moved = root * (2.0 * pair.relative) * pair.scale + np.abs(pair.r) * (_determinant_error(pair, det) / root)
-        return 1.01 * (2.0 / np.pi * moved / radius2 + 16 * UNIT * np.abs(pair.r) / np.sqrt(radius2))
+        """The error of the angle; it rounds by a few units of itself, and is at most (π/2)·2|r|/√((1+2a)(1+2b))."""
+        size = np.abs(pair.r) / np.sqrt((1.0 + 2.0 * pair.a) * (1.0 + 2.0 * pair.b))
+        return 1.01 * (2.0 / np.pi * angle_error(pair, 2.0) + 16 * UNIT * size)
 
     def dual_derivative_error(self, pair: Pairs) -> Host:
-        """D^{−1/2} moves by δD/(2D) of itself."""
-        det = _determinant(pair)
-        return 1.01 * 4.0 / np.pi / np.sqrt(det) * (_determinant_error(pair, det) / (2.0 * det) + 8 * UNIT)
+        """That of D^{−1/2}, and a few roundings."""
+        det = determinant_with_error(pair, 2.0)
+        return 1.01 * 4.0 / np.pi * (det.power_error(1) + 8 * UNIT / np.sqrt(det.value))
 
     def scalar(self, dtype: np.dtype) -> Scalar | None:
         """erf(u) and (2/√π) e^{−u²}; in single precision within 4 units of rounding of 1."""
         return _single if dtype == np.float32 else _double
-
-
-def _determinant(pair: Pairs) -> Host:
-    return 1.0 + 2.0 * (pair.a + pair.b) + 4.0 * pair.a * pair.b * pair.sine**2
-
-
-def _determinant_error(pair: Pairs, det: Host) -> Host:
-    """Every term of D moves by 2·relative of itself, and sin²θ by (2 sin θ + angular)·angular besides."""
-    moved = (2.0 * pair.sine + pair.angular) * pair.a * pair.b
-    return (2.02 * pair.relative + 8 * UNIT) * det + 4.0 * pair.angular * moved
 
 
 SLOPE = 2.0 / math.sqrt(math.pi)

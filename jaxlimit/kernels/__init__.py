@@ -17,6 +17,7 @@ from jaxlimit.kernels._estimate import ShiftInvert as ShiftInvert
 from jaxlimit.kernels._estimate import lambda_min_estimate as lambda_min_estimate
 from jaxlimit.kernels._gram import gram as gram
 from jaxlimit.kernels._gram import initial_covariance as initial_covariance
+from jaxlimit.kernels._monte_carlo import MonteCarlo as MonteCarlo
 from jaxlimit.kernels._quadrature import Quadrature as Quadrature
 from jaxlimit.kernels._rules import AbstractRule as AbstractRule
 from jaxlimit.kernels._rules import Block as Block

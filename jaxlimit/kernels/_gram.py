@@ -9,6 +9,7 @@ from jaxlimit._arguments import instance, real_array, require
 from jaxlimit._lanes import cores
 from jaxlimit._numerics import UNIT, symmetrised
 from jaxlimit._typing import ArrayLike, Host
+from jaxlimit.initial import AbstractLaw
 from jaxlimit.kernels._quadrature import POINTS
 from jaxlimit.kernels._rules import AbstractRule, Block, rule_for
 from jaxlimit.kernels._structure import singularities
@@ -20,17 +21,17 @@ SMALLEST_NORM, LARGEST_NORM = 1e-50, 1e50
 SIDE = POINTS
 """Rows and columns of a block: its temporaries stay in the second-level cache."""
 
-Entries = tuple[Host, Host, tuple[str, ...]]
-"""Values, radii and assumptions of a block."""
+Entries = tuple[Host, Host, Host | None, tuple[str, ...]]
+"""Values, radii, variances of random estimates and assumptions of a block."""
 
 
 def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, rule: AbstractRule | None = None) -> Gram:
     """The kernel B of the limit on rows of x [points, inputs] and x2 (x itself if None).
 
     B(x, x') = E σ(w·x)σ(w·x') + E[c²] E σ'(w·x)σ'(w·x') x·x'; the first term is missing when the output
-    layer is not trained. The result carries an error for every entry: a derived bound for closed
-    forms, an estimate for quadrature. `rule=None` takes the closed form if there is one and raises
-    ``ValueError`` otherwise. Source: references `xavier`.
+    layer is not trained. The result carries an error for every entry: a derived bound for closed forms, an
+    estimate for quadrature, a standard error for Monte Carlo. `rule=None` takes the closed form if there is
+    one and raises ``ValueError`` otherwise. Source: references `xavier`.
 
         >>> import numpy as np, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -51,10 +52,15 @@ def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, ru
             np.abs(inner) * duals.derivative_error
             + rounding * norms * (np.abs(duals.derivative) + duals.derivative_error)
         )
+        spread = None
+        if duals.derivative_variance is not None:
+            spread = (variance * inner) ** 2 * duals.derivative_variance
         if shallow.train_output:
             value = value + duals.value
             radius = radius + duals.value_error + 2 * UNIT * np.abs(value)
-        return value, radius, duals.assumptions
+            if spread is not None:
+                spread = spread + duals.value_variance + 2.0 * variance * inner * duals.covariance
+        return value, radius, spread, duals.assumptions
 
     return _assembled(shallow, first, second, entries)
 
@@ -77,7 +83,8 @@ def initial_covariance(
     def entries(rows: slice, columns: slice) -> Entries:
         duals = block(rows, columns)
         value = variance * duals.value
-        return value, variance * duals.value_error + 4 * UNIT * np.abs(value), duals.assumptions
+        spread = None if duals.value_variance is None else variance**2 * duals.value_variance
+        return value, variance * duals.value_error + 4 * UNIT * np.abs(value), spread, duals.assumptions
 
     return _assembled(shallow, first, second, entries)
 
@@ -90,20 +97,23 @@ def _prepared(
     second = first if x2 is None else real_array("x2", x2, 2)
     inputs = first.shape[1]
     require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
+    shallow.initial.require_inputs(inputs)
     law, activation = shallow.initial.w, shallow.activation
-    scale = np.sqrt(law.second_moment)
-    _require_range("x", first, scale)
+    chosen = rule_for(activation, law, rule)
+    _require_range("x", first, law)
     if second is not first:
-        _require_range("x2", second, scale)
-    return shallow, first, second, rule_for(activation, law, rule).prepare(activation, law, first, second)
+        _require_range("x2", second, law)
+    return shallow, first, second, chosen.prepare(activation, law, first, second)
 
 
-def _require_range(name: str, x: Host, scale: float) -> None:
-    """Fourth powers of |x| and of s|x| must neither underflow nor overflow: the error bounds are relative ones."""
+def _require_range(name: str, x: Host, law: AbstractLaw) -> None:
+    """Fourth powers of |x| and of √Var(w·x) must neither underflow nor overflow: the error bounds are relative ones."""
     with np.errstate(over="ignore"):  # infinite is too large all the same
         norms = np.linalg.norm(x, axis=1)
-        for factor, what in ((1.0, "norm"), (scale, "norm times the standard deviation of w")):
-            sizes = factor * norms
+        scaled = norms * np.sqrt(law.second_moment)
+        if law.gaussian and law.inputs is not None:
+            scaled = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", x, law.covariance, x), 0.0))
+        for sizes, what in ((norms, "norm"), (scaled, "norm times the standard deviation of w")):
             outside = (x != 0).any(axis=1) & ~((sizes >= SMALLEST_NORM) & (sizes <= LARGEST_NORM))
             require(
                 not bool(outside.any()),
@@ -119,21 +129,24 @@ def _assembled(network: Shallow, x: Host, x2: Host, entries: Callable[[slice, sl
     With one set of points only the upper triangle is computed, and mirrored.
     """
     square = x2 is x
-    value, radius = np.empty((len(x), len(x2))), np.empty((len(x), len(x2)))
+    value, radius, spread = np.empty((len(x), len(x2))), np.empty((len(x), len(x2))), np.zeros((len(x), len(x2)))
 
-    def fill(corner: tuple[int, int]) -> tuple[str, ...]:
+    def fill(corner: tuple[int, int]) -> tuple[bool, tuple[str, ...]]:
         rows, columns = (slice(first, first + SIDE) for first in corner)
         *found, assumptions = entries(rows, columns)
-        for whole, part in zip((value, radius), found, strict=True):
+        for whole, part in zip((value, radius, spread), found, strict=True):
+            if part is None:
+                continue
             whole[rows, columns] = symmetrised(part) if square and rows == columns else part
             if square and rows != columns:
                 whole[columns, rows] = part.T
-        return assumptions
+        return found[2] is not None, assumptions
 
     corners = [(i, j) for i in range(0, len(x), SIDE) for j in range(i if square else 0, len(x2), SIDE)]
     if len(corners) == 1:
-        assumptions = fill(corners[0])
+        random, assumptions = fill(corners[0])
     else:
         with ThreadPoolExecutor(cores(), thread_name_prefix="gram") as pool:
-            assumptions, *_ = pool.map(fill, corners)
-    return Gram(value, radius, None, assumptions, singularities(network.activation, x) if square else ())
+            (random, assumptions), *_ = pool.map(fill, corners)
+    error = np.sqrt(np.maximum(spread, 0.0)) if random else None
+    return Gram(value, radius, error, assumptions, singularities(network.activation, x) if square else ())

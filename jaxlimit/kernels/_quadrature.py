@@ -7,12 +7,12 @@ import equinox as eqx
 import numpy as np
 
 from jaxlimit._arguments import positive_number, require
-from jaxlimit._numerics import UNIT, gaussian_trapezoid, pairs
+from jaxlimit._numerics import UNIT, gaussian_trapezoid
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation
-from jaxlimit.initial import AbstractLaw
-from jaxlimit.kernels._rules import AbstractRule, Block, Duals, centred_std
-from jaxlimit.kernels._series import REFINEMENT, Series, series, summed
+from jaxlimit.initial import AbstractLaw, Coordinates
+from jaxlimit.kernels._rules import AbstractRule, Block, Duals, both_coordinates, pairs_of
+from jaxlimit.kernels._series import CUT, REFINEMENT, Series, series, summed
 
 POINTS = 128
 """Points whose series are made together, with terms enough for the longest of them; blocks are cut along them."""
@@ -35,7 +35,7 @@ class Quadrature(AbstractRule):
     The trapezoid rule converges geometrically for σ analytic near the real axis; its step shrinks like
     1/max(1, s|x|), because a fixed degree fails as |x| grows. The reported error of an entry rests on the
     larger of the last two changes, an estimate of an earlier result's error and therefore generous; it
-    stays an estimate, and certificates name it as such. Needs w ~ N(0, s² I). `tolerance` is absolute.
+    stays an estimate, and certificates name it as such. Needs w ~ N(0, s² I) or N(0, S). `tolerance` is absolute.
     Raises ``ValueError`` for a kinked σ (whose duals need a closed form) and when the tolerance is not
     reached or would take more than a minute for a pair. Source: references `trapezoid`, `mehler`.
 
@@ -54,12 +54,12 @@ class Quadrature(AbstractRule):
     def prepare(self, activation: AbstractActivation, law: AbstractLaw, x: Host, x2: Host) -> Block:
         """Series for every point; the returned function sums them, and integrates in the plane what they miss."""
         require(activation.smooth is not False, "rule", "be ClosedForm() for a kinked activation", "it is Quadrature()")
-        std = centred_std(law, "be integrated by this rule")
-        expanded = [self._expanded(activation, std, x)]
-        expanded.append(expanded[0] if x2 is x else self._expanded(activation, std, x2))
+        points = both_coordinates(law, x, x2)
+        expanded = [self._expanded(activation, points[0])]
+        expanded.append(expanded[0] if x2 is x else self._expanded(activation, points[1]))
 
         def block(rows: slice, columns: slice) -> Duals:
-            pair = pairs(x[rows], x2[columns], std)
+            pair = pairs_of(*points, rows, columns)
             cosine = np.cos(pair.theta)
             results = np.zeros((4, *cosine.shape))
             results[2:] = np.inf
@@ -74,15 +74,17 @@ class Quadrature(AbstractRule):
                 ends = [np.broadcast_to(np.sqrt(v), cosine.shape)[missed] for v in (pair.a, pair.b)]
                 geometry = np.stack([*ends, cosine[missed], pair.sine[missed]])
                 results[:, missed] = self._in_the_plane(activation, geometry)
+            # What is wrong with a, b and θ moves an entry by about as much, times the length of its points.
+            results[2:] += pair.relative * (1.0 + np.sqrt(pair.a) + np.sqrt(pair.b)) * (1.0 + np.abs(results[:2]))
             value, derivative, value_error, derivative_error = results
             return Duals(value, derivative, value_error, derivative_error, (ASSUMED,))
 
         return block
 
-    def _expanded(self, activation: AbstractActivation, std: float, x: Host) -> list[tuple[Series, Series] | None]:
+    def _expanded(self, activation: AbstractActivation, points: Coordinates) -> list[tuple[Series, Series] | None]:
         """The series of σ and σ' for each POINTS points; None for points that are too long for a series."""
-        norms = std * np.linalg.norm(x, axis=1)
-        functions = [lambda u, f=f: _host(f(u)) for f in (activation, activation.derivative)]
+        norms = points.std * np.linalg.norm(points.z, axis=1)
+        functions = [lambda u, f=f: on_host(f(u)) for f in (activation, activation.derivative)]
         # An odd σ has odd terms only, and its slope has even ones.
         degrees = [(1, 2), (0, 2)] if activation.odd else [(0, 1), (0, 1)]
         found: list[tuple[Series, Series] | None] = []
@@ -127,7 +129,9 @@ class Quadrature(AbstractRule):
 
 def _trapezoid(activation: AbstractActivation, geometry: Host, steps: Host) -> Host:
     """E σσ' and E σ̇σ̇' [2, pairs] on the grid of z_1 and z_2, in parts that fit in the caches."""
-    (z, weights), (inner, inner_weights) = (gaussian_trapezoid(float(step)) for step in steps)
+    # Powers of u weigh what lies far out; beyond 12.5 standard deviations even u⁴⁰ has nothing left.
+    cut = 8.5 if activation.bounded else CUT
+    (z, weights), (inner, inner_weights) = (gaussian_trapezoid(float(step), cut) for step in steps)
     if z.size * inner.size > LARGEST_GRID:
         raise ValueError(
             f"Argument `rule` must need at most {LARGEST_GRID:g} values for a pair, but it needs "
@@ -144,12 +148,13 @@ def _trapezoid(activation: AbstractActivation, geometry: Host, steps: Host) -> H
             part, mass = z[row : row + rows], weights[row : row + rows]
             u, v = left * part, (right * cosine * part)[:, :, None] + across
             for number, function in enumerate(functions):
-                means = _host(function(v)) @ inner_weights
-                out[number, first : first + pairs_at_once] += (_host(function(u)) * means) @ mass
+                means = on_host(function(v)) @ inner_weights
+                out[number, first : first + pairs_at_once] += (on_host(function(u)) * means) @ mass
     return out
 
 
-def _host(values: Any) -> Host:
+def on_host(values: Any) -> Host:
+    """What an activation returned, as a float64 array; ValueError where it is of another precision."""
     array = np.asarray(values)
     require(
         array.dtype == np.float64,

@@ -5,22 +5,29 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
+import numpy as np
 
 from jaxlimit._arguments import instance, require
-from jaxlimit._numerics import pairs
+from jaxlimit._numerics import Pairs, pairs
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation, AbstractClosedFormActivation
-from jaxlimit.initial import AbstractLaw, Normal
+from jaxlimit.initial import AbstractLaw, Coordinates
 
 
 class Duals(NamedTuple):
-    """E σσ' and E σ̇σ̇' for a block of pairs [rows, columns], each with an entrywise error."""
+    """E σσ' and E σ̇σ̇' for a block of pairs [rows, columns], each with an entrywise error.
+
+    Random estimates also come with the variances of both and with their covariance.
+    """
 
     value: Host
     derivative: Host
     value_error: Host
     derivative_error: Host
     assumptions: tuple[str, ...]
+    value_variance: Host | None = None
+    derivative_variance: Host | None = None
+    covariance: Host | None = None
 
 
 Block = Callable[[slice, slice], Duals]
@@ -36,7 +43,7 @@ class AbstractRule(eqx.Module):
 
 
 class ClosedForm(AbstractRule):
-    """The activation's own closed form; needs w ~ N(0, s² I) and ships a derived bound for every entry.
+    """The activation's own closed form; needs w ~ N(0, s² I) or N(0, S) and ships a derived bound for every entry.
 
     Source: references `duals`.
 
@@ -52,10 +59,10 @@ class ClosedForm(AbstractRule):
         name = type(activation).__name__
         if not isinstance(activation, AbstractClosedFormActivation):
             raise ValueError(f"Argument `rule` must be Quadrature() for {name}, but it has no closed form.")
-        std = centred_std(law, "have a closed form")
+        ours, theirs = both_coordinates(law, x, x2)
 
         def block(rows: slice, columns: slice) -> Duals:
-            pair = pairs(x[rows], x2[columns], std)
+            pair = pairs_of(ours, theirs, rows, columns)
             return Duals(
                 activation.dual(pair),
                 activation.dual_derivative(pair),
@@ -67,22 +74,29 @@ class ClosedForm(AbstractRule):
         return block
 
 
-def centred_std(law: AbstractLaw, purpose: str) -> float:
-    """The standard deviation s of w ~ N(0, s² I); ValueError for any other law."""
-    if not isinstance(law, Normal) or law.mean != 0.0:
-        raise ValueError(f"Argument `network` must draw w from Normal(0, std) to {purpose}, but its law of w is {law}.")
-    return law.std
+def both_coordinates(law: AbstractLaw, x: Host, x2: Host) -> tuple[Coordinates, Coordinates]:
+    """Coordinates in which w is isotropic, of either set of points; one object where they are one."""
+    ours = law.coordinates(x)
+    return ours, ours if x2 is x else law.coordinates(x2)
+
+
+def pairs_of(ours: Coordinates, theirs: Coordinates, rows: slice, columns: slice) -> Pairs:
+    """The geometry of some points with some others."""
+    moved = (
+        one.moved if np.ndim(one.moved) == 0 else one.moved[part] for one, part in ((ours, rows), (theirs, columns))
+    )
+    return pairs(ours.z[rows], theirs.z[columns], ours.std, *moved)
 
 
 def rule_for(activation: AbstractActivation, law: AbstractLaw, rule: AbstractRule | None) -> AbstractRule:
     """The given rule, or the closed form where there is one; never a silent fallback to an approximation."""
     if rule is not None:
         return instance("rule", rule, AbstractRule, "be a kernel rule")
-    exact = isinstance(activation, AbstractClosedFormActivation) and isinstance(law, Normal) and law.mean == 0.0
+    exact = isinstance(activation, AbstractClosedFormActivation) and law.gaussian
     require(
         exact,
         "rule",
-        "be given, for example jaxlimit.kernels.Quadrature()",
+        "be given, for example jaxlimit.kernels.Quadrature() or, for any law and any activation, MonteCarlo(neurons)",
         f"no closed form is known for {type(activation).__name__} with w drawn from {law}",
     )
     return ClosedForm()

@@ -11,7 +11,7 @@ from jaxlimit.kernels._structure import singularities
 from tests.cases import ACTIVATIONS, each
 
 ERF, RELU, TANH = (ACTIVATIONS[name] for name in ("erf", "relu", "tanh"))
-ODD = {name: case for name, case in ACTIVATIONS.items() if case.odd}
+SIGNED = {name: case for name, case in ACTIVATIONS.items() if case.odd or case.even}
 SAFE = np.array([[1.0, 0.2, -0.3], [0.1, -0.8, 0.5], [-0.6, 0.4, 0.9]])
 
 
@@ -21,7 +21,9 @@ def certificate(case, x):
 
 
 def assert_singular(case, x, reason):
-    assert singularities(case.activation, np.asarray(x)) == (reason,)
+    # Polynomials may have more points than monomials besides.
+    reasons = [r for r in singularities(case.activation, np.asarray(x)) if r == reason or "monomials" not in r]
+    assert reasons == [reason]
     found = certificate(case, x)
     assert found.status is CertificateStatus.PROVED_NOT_PD
     assert reason in found.reason
@@ -34,9 +36,10 @@ def test_points_in_general_position_are_proved_positive_definite(case):
     assert certificate(case, SAFE).status is CertificateStatus.PROVED_PD
 
 
-@pytest.mark.parametrize("case", each(ODD))
-def test_opposite_points_with_an_odd_activation(case):
-    assert_singular(case, [*SAFE, -SAFE[1]], "points 1 and 3 are opposite and the activation is odd")
+@pytest.mark.parametrize("case", each(SIGNED))
+def test_opposite_points_with_an_odd_or_even_activation(case):
+    parity = "odd" if case.odd else "even"
+    assert_singular(case, [*SAFE, -SAFE[1]], f"points 1 and 3 are opposite and the activation is {parity}")
 
 
 def test_opposite_points_are_no_obstacle_for_the_rectifier():
@@ -79,21 +82,26 @@ def test_one_unit_in_the_last_place_is_not_called_equal_or_opposite(case):
         near = sign * SAFE[0]
         near[1] = np.nextafter(near[1], 2.0)
         x = np.array([*SAFE, near])
-        assert singularities(case.activation, x) == ()
+        reasons = singularities(case.activation, x)
+        assert all("monomials" in reason for reason in reasons)
         status = certificate(case, x).status
-        expected = CertificateStatus.UNDECIDED if sign > 0 or case.odd else CertificateStatus.PROVED_PD
+        if reasons:
+            expected = CertificateStatus.PROVED_NOT_PD
+        elif sign > 0 or case.odd or case.even:
+            expected = CertificateStatus.UNDECIDED
+        else:
+            expected = CertificateStatus.PROVED_PD
         assert status is expected
 
 
-@pytest.mark.parametrize("case", each(ACTIVATIONS))
-def test_the_origin_has_no_features(case):
-    """σ(0) = 0 for all of these."""
+@pytest.mark.parametrize("case", [p for p in each(ACTIVATIONS) if p.values[0].odd or p.values[0].homogeneous])
+def test_the_origin_has_no_features_where_sigma_vanishes_there(case):
     assert_singular(case, [*SAFE, np.zeros(3)], "point 3 is zero")
 
 
 def test_a_bias_coordinate_separates_what_was_parallel_or_opposite():
     data = jl.Data([*SAFE, -SAFE[0], 2 * SAFE[1], np.zeros(3)], np.arange(6.0))
-    for case in ACTIVATIONS.values():
+    for case in (ERF, RELU, TANH):
         assert certificate(case, data.x).status is CertificateStatus.PROVED_NOT_PD
         assert certificate(case, data.with_bias().x).status is CertificateStatus.PROVED_PD
 
@@ -111,3 +119,21 @@ def test_every_reason_is_listed():
 def test_cross_blocks_make_no_claim():
     network = jl.networks.Shallow(ERF.activation, jl.Initial())
     assert jl.gram(network, SAFE, SAFE).singular == ()
+
+
+@pytest.mark.parametrize(("degree", "inputs", "monomials"), [(0, 2, 1), (1, 3, 3), (2, 2, 4), (3, 2, 6), (2, 3, 7)])
+def test_more_points_than_monomials(degree, inputs, monomials):
+    """As many points as monomials of degree k, k − 2, … have a non-singular kernel, one more has not."""
+    x = np.random.default_rng(0).standard_normal((monomials + 1, inputs))
+    network = jl.networks.Shallow(jl.activations.Hermite(degree), jl.Initial())
+    kernel = jl.gram(network, x)
+    found = jl.certify(kernel)
+    reason = (
+        f"{monomials + 1} points exceed the {monomials} monomials that span the features of a polynomial activation"
+    )
+    assert kernel.singular == (reason,)
+    assert found.status is CertificateStatus.PROVED_NOT_PD
+    assert reason in found.reason
+    fewer = jl.gram(network, x[:-1])
+    assert fewer.singular == ()
+    assert jl.certify(fewer).status is CertificateStatus.PROVED_PD

@@ -7,7 +7,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit.kernels import CertificateStatus, initial_covariance
 from tests import laws, systems
-from tests.cases import ACTIVATIONS, each
+from tests.cases import ACTIVATIONS, CHAINS, each
 from tests.oracle import assert_same
 from tests.systems import exponential_law, textbook_kernels
 
@@ -130,7 +130,7 @@ def test_paths_from_a_given_start_solve_the_equation(name):
     assert_same(one, path[1, 2], ROUNDING)
 
 
-@pytest.mark.parametrize("case", each(ACTIVATIONS))
+@pytest.mark.parametrize("case", each(CHAINS))
 class TestSymmetries:
     """Of the flow on data and extra points alike."""
 

@@ -11,7 +11,7 @@ import scipy.stats
 import jaxlimit as jl
 from jaxlimit.statistics import pathwise
 from tests import laws, systems
-from tests.cases import ACTIVATIONS
+from tests.cases import ACTIVATIONS, CHAINS
 
 CASE = ACTIVATIONS["erf"]
 DATA = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5))
@@ -98,7 +98,7 @@ def test_parameters_hardly_move():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", CHAINS)
 def test_paths_converge_with_the_square_root_of_the_width(name):
     """RMS |h^N_t − h_t| started together; the 95% interval of the fitted exponent lies within −1/2 ± 0.1."""
     case = ACTIVATIONS[name]

@@ -12,7 +12,7 @@ import jaxlimit as jl
 from jaxlimit.simulation import _blocks_loop, _passes, _plan, _sstep
 from jaxlimit.simulation._state import Run
 from tests import laws, systems
-from tests.cases import ACTIVATIONS, SCALINGS, each, most_slow
+from tests.cases import ACTIVATIONS, CHAINS, SCALINGS, each, most_slow
 from tests.oracle import assert_same, largest_difference, replay
 from tests.systems import LANES, parameters, same_bits
 
@@ -45,7 +45,7 @@ def assert_follows(samples, problem, case, tolerance=TOLERANCE, at=None, **setti
 
 @pytest.mark.parametrize("scaling", each(SCALINGS))
 @pytest.mark.parametrize("native", NATIVE)
-@pytest.mark.parametrize("case", most_slow(each(ACTIVATIONS)))
+@pytest.mark.parametrize("case", most_slow(each(CHAINS)))
 def test_blocks_of_one_step_are_the_chain(case, native, scaling):
     """On data of rank 3 in 5 dimensions, outputs inside and outside their span, both layers; at order 2, where a
     block of one step has nothing to look ahead to, as at order 1."""
