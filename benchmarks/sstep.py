@@ -153,7 +153,7 @@ def split(width: int, repeats: int) -> None:
             "features": lambda: looks(c, w, x, h, d, sums),
             "activation in them": lambda: activations(h, d),
             "kernel": lambda: kernels(h, d, total),
-            "recursion": lambda: recursion(np.zeros(POINTS, dtype), y, kernel, indices),
+            "recursion": lambda: recursion(np.zeros(POINTS, dtype), y, kernel, indices, y[:0]),
             "update": lambda: moves(c, w, rest_c, rest_w, step, h, d, errors, directions),
         },
         repeats,

@@ -53,7 +53,8 @@ def drawn(problem, width, key, replica, steps, batch=1):
 def chain(problem, case, c, w, indices, stops, at=None, formulae=CHAIN, derivative=lambda g, y: g - y):
     """The loop itself, from the neurons c [neurons], w [neurons, inputs] and the data indices of the steps.
 
-    Indices are [steps], or [steps, batch]: a step then follows the mean gradient of its samples.
+    Indices are [steps], or [steps, batch]: a step then follows the mean gradient of its samples. Where there are
+    none, [steps, 0], it follows the mean over all points with their weights.
     """
     c, w = np.asarray(c, np.float64), np.asarray(w, np.float64)
     x, y = problem.data.x, problem.data.y
@@ -66,9 +67,12 @@ def chain(problem, case, c, w, indices, stops, at=None, formulae=CHAIN, derivati
         while k < stop:
             new, moved = c, w
             samples = np.atleast_1d(indices[formulae.sample(k)])
-            for i in samples:
+            shares = np.full(samples.size, 1 / max(samples.size, 1))
+            if samples.size == 0:
+                samples, shares = np.arange(y.size), problem.data.weights
+            for i, share in zip(samples, shares, strict=True):
                 u = w @ x[i]
-                e = -derivative(output * np.dot(c, case.sigma(u)), y[i]) / samples.size
+                e = -share * derivative(output * np.dot(c, case.sigma(u)), y[i])
                 after = c + increment * e * case.sigma(u)
                 moved = moved + increment * e * np.outer(formulae.factor_of_w(c, after) * case.slope(u), x[i])
                 new = new + increment * e * case.sigma(u)

@@ -41,7 +41,7 @@ def antithetic(
     key: RandomKey,
     method: AbstractMethod | None = None,
     at: ArrayLike | None = None,
-    batch: int = 1,
+    batch: int | None = 1,
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     first: int = 0,
@@ -71,7 +71,9 @@ def antithetic(
     require(width % 2 == 0, "width", "be even", f"it is {width}")
 
     def networks(width: int, half: int | None, part: Progress | None) -> Samples:
-        return train(problem, width, ts, replicas, key, method, at, None, batch, dtype, devices, first, part, half)
+        return train(
+            problem, width, ts, replicas, key, method, at, None, batch, None, dtype, devices, first, part, half
+        )
 
     def third(number: int) -> Progress | None:
         # The wide network is half of the work, each of the narrow ones a quarter at most.

@@ -130,14 +130,19 @@ def _block(
     gram = product(constants.x, constants.x.T)
     if rule.rows:
         kernel, missed = _kernel(network, features, gram), None
-        rows = jnp.arange(rule.rows, dtype=jnp.int32).reshape(-1, constants.batch)
+        rows = jnp.arange(rule.rows, dtype=jnp.int32).reshape(-1, constants.batch or 1)
         walk = Walk(jnp.zeros_like(length), length, rows.shape[0], lambda _: rows)
     else:
         now = _remember(rule, now, ahead, lambda: _kernel(network, features, gram))
         kernel, missed = _extrapolated(rule, now)
-        walk = Walk(now.step, now.step + length, block_steps(constants.batch), partial(indices_of, constants, key))
+        size = block_steps(constants.batch) if constants.batch else 1
+        walk = Walk(now.step, now.step + length, size, partial(indices_of, constants, key))
     rate = constants.increment * constants.output
-    total, moved, lost = _recursion(loss, outputs, constants.y, rate / float(constants.batch) * kernel, walk)
+    if constants.weights is not None:
+        pull = (rate * constants.weights)[:, None] * kernel
+        total, moved, lost = _descent(loss, outputs, constants.y, pull, constants.weights, walk)
+    else:
+        total, moved, lost = _recursion(loss, outputs, constants.y, rate / float(constants.batch or 1) * kernel, walk)
     (c, w), rest = _moved(network, constants, features, total, now)
     if missed is None:
         u = product(constants.x, w)
@@ -273,6 +278,21 @@ def _recursion(
     return jax.lax.fori_loop(*edges, part, (zero, zero, never))
 
 
+def _descent(
+    loss: AbstractLoss, outputs: Array, y: Array, scaled: Array, weights: Array, walk: Walk
+) -> tuple[Float[Array, " points"], Float[Array, " points"], Int[Array, ""]]:
+    """The same where a step takes all points: e = −∂ℓ/∂g at each, d ← d + κ K diag(π) e; `scaled` is κ diag(π) K."""
+
+    def body(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        total, moved, lost = carry
+        residual = -loss.derivative(outputs + moved, y)
+        lost = jnp.where((lost < 0) & ~jnp.all(jnp.isfinite(residual)), k, lost)
+        return total + weights * residual, moved + product(residual, scaled), lost
+
+    zero, never = jnp.zeros_like(outputs), jnp.full_like(walk.first, -1)
+    return jax.lax.fori_loop(walk.first, walk.stop, body, (zero, zero, never))
+
+
 def _moved(
     network: Shallow, constants: Constants, features: Features, total: Array, now: Blocks
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -289,6 +309,7 @@ def _moved(
 
 def _window(constants: Constants, key: RandomKey, first: Array, rows: int) -> Int[Array, " rows"]:
     """The indices of the steps from `first` on, `rows` of them in all, from as many blocks of draws as it takes."""
-    size, steps = block_steps(constants.batch), rows // constants.batch
+    batch = constants.batch or 1  # blocks on all points have no use for a window
+    size, steps = block_steps(batch), rows // batch
     blocks = [indices_of(constants, key, first // size + b) for b in range(-(-steps // size) + 1)]
     return jax.lax.dynamic_slice_in_dim(jnp.concatenate(blocks), first % size, steps).ravel()

@@ -27,7 +27,7 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
     @native(nogil=True)
     def run(  # type: ignore[no-untyped-def]
         c, w, rest_c, rest_w, old_c, old_w, kernels, drift, largest, numbers, indices, first, stop, end, width,
-        x, gram, y, output, increment, train, order, keep, renew, shortest, longest, allowance, total, h, d,
+        x, gram, y, weights, output, increment, train, order, keep, renew, shortest, longest, allowance, total, h, d,
     ):  # fmt: skip
         points, (four, rank) = y.size, x.shape
         errors, directions = np.zeros(four, c.dtype), np.zeros((rank, four), c.dtype)
@@ -70,8 +70,8 @@ def loop_of_blocks(scalar: Callable[..., Any], derivative: Callable[..., Any], d
                 outputs[m] = output * sums[m]
                 largest[0] = max(largest[0], abs(outputs[m]))
             kernel, missed = extrapolated(kernels, numbers, order)
-            kernel *= rate / c.dtype.type(indices.shape[1])
-            added, lost = recursion(outputs, y, kernel, indices[begin : begin + length])
+            kernel *= rate / c.dtype.type(max(indices.shape[1], 1))
+            added, lost = recursion(outputs, y, kernel, indices[begin : begin + length], weights)
             if numbers[LOST] < 0 and lost >= 0:
                 numbers[LOST] = numbers[STEP] + lost
             # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
@@ -185,9 +185,30 @@ def _recursion(derivative: Callable[..., Any]) -> Callable[..., Any]:
         return lost
 
     @native()
-    def recursion(outputs, y, kernel, indices):  # type: ignore[no-untyped-def]
-        """Errors added up by point, and the first non-finite step or −1; `kernel` holds κ K / batch."""
+    def of_all_points(outputs, y, kernel, weights, steps, added):  # type: ignore[no-untyped-def]
+        points, lost = y.size, -1
+        moved, errors = np.zeros(points, y.dtype), np.empty(points, y.dtype)
+        for k in range(steps):
+            for m in range(points):
+                error = -residual_of(outputs[m] + moved[m], y[m])
+                errors[m] = weights[m] * error
+                added[m] += errors[m]
+                if lost < 0 and not np.isfinite(error):
+                    lost = k
+            for i in range(points):
+                for m in range(points):
+                    moved[m] += kernel[i, m] * errors[i]
+        return lost
+
+    @native()
+    def recursion(outputs, y, kernel, indices, weights):  # type: ignore[no-untyped-def]
+        """Errors added up by point, and the first non-finite step or −1; `kernel` holds κ K / batch.
+
+        Steps without indices take all points with their weights.
+        """
         added = np.zeros(y.size, y.dtype)
+        if indices.shape[1] == 0:
+            return added, of_all_points(outputs, y, kernel, weights, indices.shape[0], added)
         if indices.shape[1] == 1:
             return added, of_single_samples(outputs, y, kernel, indices, added)
         return added, of_batches(outputs, y, kernel, indices, added)

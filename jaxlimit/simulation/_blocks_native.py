@@ -85,7 +85,9 @@ def chain(rule: Rule, of: Run) -> Advance:
         lane = moving if isinstance(moving, Lane) else _begin(rule, moving, y.size, places)
         points = x[fours(y.size)]
         features = (places.of(name, (lane.w.shape[1], len(points) * TILE)) for name in "hd")
-        problem = points, x @ x.T, y, output[()], increment[()], network.train_output
+        weights = np.zeros(0, x.dtype) if constants.weights is None else np.asarray(constants.weights)
+        weights.setflags(write=False)  # as they come from a device: one type, one compilation
+        problem = points, x @ x.T, y, weights, output[()], increment[()], network.train_output
         fixed_part = *problem, *rule[:3], *lengths, *features
         real = int(fixed.real)
         window = _Window(constants, keys, rule)
@@ -153,13 +155,21 @@ class _Window:
     """Data indices of a lane, drawn some blocks of draws at a time and never all of them."""
 
     def __init__(self, constants: Constants, keys: RandomKey, rule: Rule):
-        self._constants, self._keys, self._size = constants, keys, block_steps(constants.batch)
+        self._constants, self._keys = constants, keys
+        # A step on all points has no indices, of which there are as many as anybody wants.
+        self._empty = np.zeros((keys.shape[0], 4 * int(rule.longest) + 1, 0), np.int32)
+        self._empty.setflags(write=False)
+        if constants.batch is None:
+            return
+        self._size = block_steps(constants.batch)
         needed = -(-2 * int(rule.longest) // self._size) + 1
         self._count = min(max(needed, WINDOW // (self._size * constants.batch)), int(rule.total) // self._size + 1)
         self._block, self._indices = -1, np.zeros(0)
 
     def around(self, step: int) -> tuple[Host, int]:
         """Indices [lanes, steps, batch] from a step on (or a few before it), and the first step they are for."""
+        if self._constants.batch is None:
+            return self._empty, step
         if self._block != step // self._size:
             self._block = step // self._size
             drawn = _draw(self._constants, self._keys, jnp.asarray(self._block, jnp.int32), self._count)

@@ -23,6 +23,23 @@ STABILITY_NEURONS = 1024
 """Neurons of replica 0 by which the stability of a step is judged."""
 
 
+SPECTRUM_POINTS = 1024
+"""With more points than this, steps on all of them are judged by a bound of the largest eigenvalue."""
+
+
+@eqx.filter_jit
+def _matrix(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, "points points"]:
+    parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
+    return empirical_gram(network, parameters, x)
+
+
+def _largest_eigenvalue(problem: Problem, key: RandomKey, x: Host) -> float:
+    """Of B diag(π); infinite where an entry is not finite."""
+    matrix, root = np.asarray(_matrix(problem.network, key, x), np.float64), np.sqrt(problem.data.weights)
+    finite = bool(np.all(np.isfinite(matrix)))
+    return float(np.linalg.eigvalsh(root[:, None] * matrix * root)[-1]) if finite else math.inf
+
+
 @eqx.filter_jit
 def _largest_diagonal(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, ""]:
     parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
@@ -75,7 +92,7 @@ def first_lost(diverged: Host, values: Host, steps: Host) -> Host:
     return np.where(first < STEP_LIMIT, first, -1)
 
 
-def check_stability(problem: Problem, width: int, key: RandomKey) -> None:
+def check_stability(problem: Problem, width: int, key: RandomKey, batch: int | None) -> None:
     """A step multiplies its own residual by 1 − αℓ''B(x, x)/N: beyond 2 the chain explodes.
 
     B is estimated from the first neurons of replica 0, whatever the law or the activation: a few per cent
@@ -84,12 +101,18 @@ def check_stability(problem: Problem, width: int, key: RandomKey) -> None:
     curvature = problem.loss.curvature
     if curvature is None:
         return
-    largest = float(_largest_diagonal(problem.network, key, problem.data.x.astype(np.float32)))
+    x = problem.data.x.astype(np.float32)
+    if batch is None and problem.data.points <= SPECTRUM_POINTS:
+        # A step on all points multiplies residuals by I − α max|ℓ''| B diag(π)/N.
+        largest, bound = _largest_eigenvalue(problem, key, x), "λ_max(B diag π)"
+    else:
+        # No eigenvalue of B diag(π) is larger than the largest B(x, x).
+        largest, bound = float(_largest_diagonal(problem.network, key, x)), "max_m B(x_m, x_m)"
     step = problem.learning_rate * curvature * largest / width
     require(
         math.isfinite(step) and step <= 2.0,
         "learning_rate",
-        "keep a step stable, α max |ℓ''| max_m B(x_m, x_m)/N ≤ 2",
+        f"keep a step stable, α max |ℓ''| {bound}/N ≤ 2",
         f"α = {problem.learning_rate:g} at width {width} gives {step:.3g}: lower it or widen the network",
     )
 

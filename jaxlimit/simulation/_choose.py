@@ -25,6 +25,8 @@ GAIN = 2.0
 def chosen_method(run: Run) -> AbstractMethod:
     """`Stepwise`, or `SStep` within TOLERANCE in float32 where it costs less than half; float64 asks for the chain."""
     exact = Stepwise()
+    if run.optimiser is not None:
+        return exact
     if run.dtype != np.float32 or run.width < NARROW:
         return exact
     offers = (SStep(order=order, tolerance=TOLERANCE) for order in (1, 2))

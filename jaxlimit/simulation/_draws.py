@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt
 
-from jaxlimit._arguments import natural_number, positive_integer, random_key
+from jaxlimit._arguments import natural_number, optional_positive_integer, positive_integer, random_key
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.problem import Problem
@@ -61,12 +61,13 @@ def index_block(
 
 
 def draws(
-    problem: Problem, width: int, key: RandomKey, replica: int, steps: int, batch: int = 1
+    problem: Problem, width: int, key: RandomKey, replica: int, steps: int, batch: int | None = 1
 ) -> tuple[Float[Host, " neurons"], Float[Host, "neurons inputs"], Int[Host, "..."]]:
     """What replica number `replica` of `simulate` uses: c [neurons], w [neurons, inputs], indices [steps].
 
     For replaying one path elsewhere, in original coordinates. Parameters are float32 (a float64 run
-    casts them exactly); indices do not depend on the precision. With `batch` > 1 they are [steps, batch].
+    casts them exactly); indices do not depend on the precision. With `batch` > 1 they are [steps, batch]; with
+    `batch=None` nothing is drawn for a step on all points, and they are [steps, 0].
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
@@ -77,8 +78,10 @@ def draws(
     width = positive_integer("width", width)
     count = natural_number("steps", steps)
     own = replica_key(random_key(key), natural_number("replica", replica))
+    batch = optional_positive_integer("batch", batch)
     parameters = _start(problem.network, width, problem.data.inputs, parameters_key(own))
-    batch = positive_integer("batch", batch)
+    if batch is None:
+        return np.asarray(parameters.c), np.asarray(parameters.w), np.zeros((count, 0), np.int32)
     bounds = jnp.asarray(thresholds(problem.data.weights))
     blocks = [np.asarray(index_block(own, b, bounds, batch)) for b in range(-(-count // block_steps(batch)))]
     indices = np.concatenate([np.zeros((0, batch), np.int32), *blocks])[:count]

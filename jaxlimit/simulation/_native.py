@@ -27,9 +27,9 @@ from jaxlimit.simulation._tiles import TILE, aligned, compiler, rows_of, tiled
 _record = eqx.filter_jit(recorded)
 
 
-def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device], batch: int = 1) -> str | None:
+def missing(network: Shallow, loss: AbstractLoss, devices: Sequence[jax.Device], batch: int | None = 1) -> str | None:
     """Why the loop cannot be native here; None if it can."""
-    if batch > 1:
+    if batch != 1:
         return "the native loop takes one sample a step"
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed (pip install 'jaxlimit[numba]')"

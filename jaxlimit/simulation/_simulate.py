@@ -13,6 +13,7 @@ from jaxlimit._arguments import (
     float_dtype,
     instance,
     natural_number,
+    optional_positive_integer,
     positive_integer,
     random_key,
     real_array,
@@ -35,8 +36,9 @@ from jaxlimit.simulation._checks import (
 from jaxlimit.simulation._choose import chosen_method
 from jaxlimit.simulation._draws import replica_key, thresholds
 from jaxlimit.simulation._memory import require_room
+from jaxlimit.simulation._optimiser import Optimiser, at_width
 from jaxlimit.simulation._plan import pieces
-from jaxlimit.simulation._span import span
+from jaxlimit.simulation._span import Span, span
 from jaxlimit.simulation._state import Constants, Run, begin
 
 REPLICA_LIMIT = 2**32
@@ -53,7 +55,8 @@ def simulate(
     method: AbstractMethod | None = None,
     at: ArrayLike | None = None,
     observe: Callable[[Neurons, Neurons], Any] | None = None,
-    batch: int = 1,
+    batch: int | None = 1,
+    optimiser: Optimiser | None = None,
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     first: int = 0,
@@ -61,13 +64,21 @@ def simulate(
 ) -> Samples:
     """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
 
-    Time is limit time: t means ⌊N t⌋ steps, each on `batch` fresh samples from π (the mean of their gradients).
+    Time is limit time: t means ⌊N t⌋ steps, each on `batch` fresh samples from π (the mean of their gradients), or
+    on all points with their weights where `batch=None`: the population gradient E_π, which makes of the chain the
+    explicit Euler scheme of step 1/N for the flow of the network's own neurons, with no chance but in their start.
     Outputs are recorded on the data and then at the extra inputs `at` [extra, inputs], as values [replicas,
     times, points + extra]. `observe(parameters, start)` returns any pytree of arrays at every save time; both
     arguments are `Neurons` in original coordinates, under `jax.jit`. Replica r depends on `key` and r alone, so
     more replicas extend a run, `first=r` has replicas r, r + 1, … alone, and a float64 run follows the same
     path as a float32 one. Sample indices stream: memory is replicas × times × (points + extra), plus one
     lane's state per worker, and a run that would not fit says what would.
+
+    `optimiser` is an optax transformation, or a function width → transformation that is called once. It replaces
+    the whole step: gradients of the mean loss in c and w, with N^{−γ} Σ c_i σ(w_i·x) for the output, go to it as
+    `Neurons` in original coordinates, and `problem.learning_rate` plays no part. `optax.sgd(α N^{−2(1−γ)})` is the
+    step of SGD; for any other no limit is claimed, and stability is not checked. With `train_output=False` c has
+    zero gradients and does not move. The same transformation object in a later call reuses the compiled program.
 
     `method=None` takes the exact chain `Stepwise()`, or `SStep(tolerance=1e-4)` where that costs less than half
     by the cost model: in float32, from width 1024 on, where blocks are expected to be long enough. 10⁻⁴ is
@@ -78,8 +89,8 @@ def simulate(
     completes.
 
     Raises ``ValueError`` for bad arguments before any compute starts, among them float64 without the
-    x64 flag and a step beyond stability, α max_m B_N(x_m, x_m)/N > 2. Warns if E c ≠ 0 with γ < 1,
-    where no limit exists. Source: references `xavier`, `normalisation`.
+    x64 flag and a step beyond stability, α max|ℓ''| B/N > 2 with B = max_m B_N(x_m, x_m), or λ_max(B_N diag π) where
+    a step takes all points. Warns if E c ≠ 0 with γ < 1, where no limit exists. Source: references `xavier`, `normalisation`.
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
@@ -88,7 +99,7 @@ def simulate(
         ((5, 2, 4), [0, 64])
     """
     return train(
-        problem, width, ts, replicas, key, method, at, observe, batch, dtype, devices, first, progress, half=None
+        problem, width, ts, replicas, key, method, at, observe, batch, optimiser, dtype, devices, first, progress, None
     )
 
 
@@ -101,7 +112,8 @@ def train(
     method: AbstractMethod | None,
     at: ArrayLike | None,
     observe: Callable[[Neurons, Neurons], Any] | None,
-    batch: int,
+    batch: int | None,
+    optimiser: Optimiser | None,
     dtype: Any,
     devices: Sequence[jax.Device] | None,
     first: int,
@@ -111,7 +123,8 @@ def train(
     """`simulate`; with `half` 0 or 1, of that half of networks twice as wide, on every other of their samples."""
     network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
-    batch, first = positive_integer("batch", batch), natural_number("first", first)
+    batch, first = optional_positive_integer("batch", batch), natural_number("first", first)
+    require(replicas <= REPLICA_LIMIT, "replicas", "be at most 2³²", f"it is {replicas}")
     require(first + replicas <= REPLICA_LIMIT, "first", "keep replica numbers below 2³²", f"it is {first}")
     times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
     steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
@@ -123,15 +136,19 @@ def train(
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     require_representable(problem.data.x, problem.data.y, extra, kind)
     seen = 0 if observe is None else check_observable(observe, width, inputs, kind)
-    reduced = span(problem.data.x, extra)
+    transformation = at_width(optimiser, width, inputs, kind)
+    # An optimiser may work coordinate by coordinate: the span of the data is then nothing special.
+    reduced = span(problem.data.x, extra) if transformation is None else Span(problem.data.x, extra, None, None)
     rank, saves = reduced.x.shape[1], len(np.unique(steps))
-    run = Run(problem, network, width, rank, len(extra), int(steps[-1]), batch, kind, chosen, saves)
+    last = int(steps[-1])
+    run = Run(problem, network, width, rank, len(extra), last, batch, kind, chosen, saves, transformation)
     if method is None:
         method = chosen_method(run)
     chain = instance("method", method, AbstractMethod, "be a method like Stepwise()").chain(run)
     count = -(-replicas // chain.lanes)
     require_room(run, chain, replicas, steps.size, seen, len(crew(count, chosen)))
-    check_stability(problem, width, key)
+    if transformation is None:
+        check_stability(problem, width, key, batch)
     warn_without_limit(problem.scaling, network)
 
     output = problem.scaling.output(width)
@@ -143,12 +160,13 @@ def train(
         "basis": None if reduced.basis is None else reduced.basis.astype(kind),
         "remainder": None if reduced.remainder is None else reduced.remainder.astype(kind),
         "bounds": thresholds(problem.data.weights),
+        "weights": problem.data.weights.astype(kind) if batch is None else None,
         "output": np.asarray(output, kind),
         "increment": np.asarray(increment, kind),
         "half": None if half is None else np.asarray(half, np.int32),
     }
     lanes, plan = chain.lanes, pieces(steps, chain)
-    report = _Reporter(progress, count * max(1.0, float(steps[-1])))
+    report = _Reporter(progress, count * max(1.0, float(last)))
 
     def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
         constants = Constants(**jax.device_put(host, device), batch=batch, inputs=inputs)

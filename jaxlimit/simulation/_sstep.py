@@ -100,8 +100,8 @@ class SStep(AbstractMethod):
         """Block and lanes are whole and positive, the order is 1 or 2, the tolerance positive."""
         for name in ("block", "lanes"):
             optional_positive_integer(name, getattr(self, name))
-        known = isinstance(self.order, int) and not isinstance(self.order, bool) and self.order in FRACTIONS
-        require(known, "order", "be 1 or 2", f"it is {self.order!r}")
+        whole = isinstance(self.order, int | np.integer) and not isinstance(self.order, bool)
+        require(whole and self.order in FRACTIONS, "order", "be 1 or 2", f"it is {self.order!r}")
         if self.tolerance is not None:
             tolerance = positive_number("tolerance", self.tolerance)
             fits = SMALLEST <= tolerance <= 1 / SMALLEST
@@ -121,6 +121,7 @@ class SStep(AbstractMethod):
 
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
+        require(run.optimiser is None, "method", "be Stepwise() with an optimiser", "blocks are steps of SGD")
         rule, likely = self._rule(run)
         missing = _native.missing(run.network, run.problem.loss, run.devices)
         if rule.rows:
@@ -165,7 +166,8 @@ class SStep(AbstractMethod):
         # The kernel costs M² a neuron, everything else about M (r + 12): share it where it is the largest part.
         renew = min(MOST_SHARING, max(1, round(run.points / (run.rank + 12))))
         # All points cost M² / renew a block, its own h points h²: with many points the smaller of the two.
-        local = run.points > MANY_POINTS and (likely * run.batch) ** 2 * renew < run.points**2
+        local = run.batch is not None and run.points > MANY_POINTS
+        local = local and (likely * run.samples) ** 2 * renew < run.points**2
         if local:
             longest, renew = likely, 1
         start = max(shortest, min(longest, int(run.width ** (2 - gamma) / FIRST)))
@@ -178,7 +180,7 @@ class SStep(AbstractMethod):
             order=self.order,
             keep=1 if local else max(SHARING, renew) if shares else renew,
             renew=renew,
-            rows=longest * run.batch if local else 0,
+            rows=longest * run.samples if local else 0,
             start=jnp.asarray(start, jnp.int32),
             shortest=jnp.asarray(shortest, jnp.int32),
             longest=jnp.asarray(longest, jnp.int32),

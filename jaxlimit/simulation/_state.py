@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Float, Int, UInt
+from optax import GradientTransformation
 
 from jaxlimit._typing import RandomKey
 from jaxlimit.networks import Neurons, Shallow
@@ -31,7 +32,9 @@ class Run(NamedTuple):
     """What a method has to know of a run: the problem at one width, with all but the number of replicas.
 
     `rank` is that of the data, `extra` the number of other points at which outputs are recorded, `steps` how many
-    there are in all, and `saves` at how many different steps something is recorded.
+    there are in all, and `saves` at how many different steps something is recorded. A step takes `batch` samples, or
+    all points with their weights where it is None; `optimiser` makes of their gradient what moves the parameters,
+    None for the step of SGD.
     """
 
     problem: Problem
@@ -40,15 +43,21 @@ class Run(NamedTuple):
     rank: int
     extra: int
     steps: int
-    batch: int
+    batch: int | None
     dtype: np.dtype
     devices: tuple[jax.Device, ...]
     saves: int = 1
+    optimiser: GradientTransformation | None = None
 
     @property
     def points(self) -> int:
         """Number of data points."""
         return self.problem.data.points
+
+    @property
+    def samples(self) -> int:
+        """Points whose gradients a step takes."""
+        return self.points if self.batch is None else self.batch
 
     @property
     def gamma(self) -> float:
@@ -82,7 +91,8 @@ class Chain(NamedTuple):
 class Constants(NamedTuple):
     """What every replica shares, on one device: the data in their span, factors, how indices are drawn.
 
-    `half` is 0 or 1 where the networks are one half of networks twice as wide, None where they are whole.
+    `half` is 0 or 1 where the networks are one half of networks twice as wide, None where they are whole. Where
+    `batch` is None a step takes all points, with these `weights`; else there are none.
     """
 
     x: Float[Array, "points rank"]
@@ -91,10 +101,11 @@ class Constants(NamedTuple):
     basis: Float[Array, "inputs rank"] | None
     remainder: Float[Array, "extra inputs"] | None
     bounds: UInt[Array, " m"]
+    weights: Float[Array, " points"] | None
     output: Float[Array, ""]
     increment: Float[Array, ""]
     half: Int[Array, ""] | None
-    batch: int
+    batch: int | None
     inputs: int
 
 
@@ -194,10 +205,11 @@ def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fix
 
 def indices_of(constants: Constants, key: RandomKey, block: Array) -> Int[Array, "steps batch"]:
     """One block of a replica's data indices; one half of a network takes every other step of the whole one's."""
+    batch = constants.batch or 0  # a step on all points draws nothing, and comes nowhere near here
     if constants.half is None:
-        return index_block(key, block, constants.bounds, constants.batch)
-    both = jnp.stack([index_block(key, 2 * block + part, constants.bounds, constants.batch) for part in (0, 1)])
-    return both.reshape(block_steps(constants.batch), 2, constants.batch)[:, constants.half]
+        return index_block(key, block, constants.bounds, batch)
+    both = jnp.stack([index_block(key, 2 * block + part, constants.bounds, batch) for part in (0, 1)])
+    return both.reshape(block_steps(batch), 2, batch)[:, constants.half]
 
 
 @eqx.filter_jit
