@@ -1,4 +1,4 @@
-"""Runs every example when the site is built, and makes a page of its text, its code, and what the code printed and drew.
+"""Runs every example when the site is built, and makes a page of its text, its code, and what that printed and drew.
 
 An example is a Python file. Its docstring, whose first line is the title, and the comments right below a `# %%` are
 its text; what stands between two `# %%` is one cell. A page shows what each cell prints below it, and then the
@@ -102,7 +102,7 @@ def _parts(shown: list[Shown], source: str) -> Iterator[str]:
     yield f"All of it in one file: [{source}]({source})."
 
 
-def _executed(path: Path) -> tuple[Path, list[Shown], dict[str, bytes]]:
+def executed(path: Path) -> tuple[Path, list[Shown], dict[str, bytes]]:
     """The example run by a fresh interpreter that sees no JAX settings, in an empty folder, and its figures."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
-        for path, shown, figures in pool.map(_executed, sorted(EXAMPLES.glob("*.py"))):
+        for path, shown, figures in pool.map(executed, sorted(EXAMPLES.glob("*.py"))):
             text = page(shown, path.name)
             files.append(File.generated(config, f"examples/{path.stem}.md", content=text))
             for name, content in figures.items():

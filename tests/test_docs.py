@@ -1,11 +1,16 @@
 """The documentation is true: its Python runs, what it prints is what it says, its links lead somewhere.
 
+The examples run in the same process, with small numbers; in full they are run by the build of the site, and by the
+slow tests, which read the verdicts that the text around them speaks of.
+
 Blocks marked `python` of one page run from top to bottom in one namespace, like a session; a block marked `text`
 that follows one is its output, word for word. The pages run in a process of their own, with JAX as a reader finds
 it and not as `conftest.py` sets it, and a warning is an error there too.
 """
 
+import ast
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -22,6 +27,17 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+SMALLER = {"REPLICAS": 16, "WIDTHS": (16, 32, 64)}
+"""What the examples' constants are when nobody looks at the verdicts."""
+
+
+def hooks():
+    """docs/hooks.py, which is no part of a package."""
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def blocks(text):
@@ -59,6 +75,8 @@ def broken(text, folder):
         target = folder / path
         if "://" in link or not path or path.startswith("mailto:"):
             continue
+        if target.parent.name == "examples" and target.with_suffix(".py").exists():
+            continue  # the build makes the page
         if not target.exists() or (fragment and fragment not in anchors(target.read_text(encoding="utf-8"))):
             found.append(link)
     return found
@@ -80,6 +98,11 @@ def main():
             run(page.read_text(encoding="utf-8"), name(page))
         except Exception:
             failures[name(page)] = traceback.format_exc()
+    for example in EXAMPLES:
+        try:
+            hooks().run(example, SMALLER)
+        except Exception:
+            failures[name(example)] = traceback.format_exc()
     print(json.dumps(failures))
 
 
@@ -87,6 +110,8 @@ def main():
 def failures(tmp_path_factory):
     """What went wrong in each page, in one fresh interpreter that sees no JAX settings."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
+    # numba then optimises less: the same programs, compiled in a third of the time.
+    plain["NUMBA_OPT"] = "1"
     program = [sys.executable, __file__]
     folder = tmp_path_factory.mktemp("reader")
     done = subprocess.run(program, capture_output=True, text=True, timeout=300, cwd=folder, env=plain)
@@ -94,7 +119,7 @@ def failures(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=name)
 def test_the_code_of_the_page_runs_and_prints_what_the_page_says(page, failures):
     assert name(page) not in failures, failures[name(page)]
 
@@ -122,6 +147,90 @@ def test_a_page_with_an_error_or_a_wrong_output_fails():
 def test_a_broken_link_is_found():
     text = "[a](references.md#xavier) [b](references.md#nobody) [c](nowhere.md) [d](https://example.org)"
     assert broken(text, ROOT / "docs") == ["references.md#nobody", "nowhere.md"]
+
+
+VERDICTS = {
+    "theorem": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "HOLDS"],
+    "activation": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "HOLDS"],
+    "failure": ["PROVED_NOT_PD", "HOLDS", "PROVED_NOT_PD", "HOLDS", "PROVED_PD", "PROVED_PD"],
+}
+"""The verdicts of each example, in order; its text takes them for granted."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_the_verdicts_of_the_example_are_those_its_text_speaks_of(example):
+    _, shown, figures = hooks().executed(example)
+    printed = " ".join(cell.printed for cell in shown)
+    assert re.findall(r"PROVED_PD|PROVED_NOT_PD|HOLDS|VIOLATED|UNDECIDED", printed) == VERDICTS[example.stem]
+    assert len(figures) >= 2
+
+
+def test_an_example_is_text_code_and_what_the_code_printed():
+    source = '"""Title\n\nText.\n"""\n\n# %% Part\n# Why.\n\nN = 3\n\n# %%\nprint(N)  # %% is no cell\n'
+    found = hooks().cells(source)
+    assert [cell.text.split() for cell in found] == [["#", "Title", "Text."], ["##", "Part", "Why."], []]
+    assert [cell.code for cell in found] == ["", "N = 3", "print(N)  # %% is no cell"]
+    assert [source.splitlines()[cell.line].strip() for cell in found[1:]] == ["N = 3", "print(N)  # %% is no cell"]
+
+
+def test_an_example_runs_with_smaller_numbers_and_shows_what_it_draws(tmp_path, monkeypatch):
+    example = tmp_path / "example.py"
+    code = "from pathlib import Path\n\nN = 3\nprint(N)\nPath('a.png').write_bytes(b'')\n"
+    example.write_text(f'"""Title"""\n\n# %%\n{code}')
+    monkeypatch.chdir(tmp_path)
+    shown = hooks().run(example, {"N": 2})
+    assert [(cell.printed, cell.figures) for cell in shown] == [("", []), ("2\n", ["a.png"])]
+    assert "```text\n2\n```\n\n![a](a.png)" in hooks().page(shown, "example.py")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_the_example_uses_public_names_only_and_can_be_made_smaller(example):
+    module = ast.parse(example.read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(module) if isinstance(node, ast.Import) for alias in node.names}
+    assert imported <= {"jax", "numpy", "jaxlimit"}
+    attributes = {node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute)}
+    assert {a for a in attributes if a.startswith("_") and not a.startswith("__")} == set()
+    constants = {getattr(node.targets[0], "id", "") for node in module.body if isinstance(node, ast.Assign)}
+    assert constants & SMALLER.keys()
+
+
+def public(room):
+    """The names a room offers: what a folder re-exports, what a module defines."""
+    folder = ROOT / "jaxlimit" / room / "__init__.py"
+    path = folder if folder.exists() else folder.parent.with_suffix(".py")
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    if path == folder:
+        found = {a.asname for node in body if isinstance(node, ast.ImportFrom) for a in node.names if a.asname}
+    else:
+        found = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    return {n for n in found if not n.startswith("_")}
+
+
+ROOMS = sorted({path.stem for path in (ROOT / "jaxlimit").iterdir() if not path.stem.startswith("_")} - {"py"})
+
+
+def listed(text):
+    """What an API page shows of its room."""
+    room, members = re.search(
+        r"^::: jaxlimit\.(\w+)\n    options:\n      members:\n((?: +- \w+\n)+)", text, re.MULTILINE
+    ).groups()
+    return room, re.findall(r"- (\w+)", members)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_page_of_the_room_shows_each_of_its_public_names_once(room):
+    shown, members = listed((ROOT / "docs" / "api" / f"{room}.md").read_text(encoding="utf-8"))
+    assert shown == room
+    assert sorted(members) == sorted(public(room)), f"docs/api/{room}.md must list what `jaxlimit.{room}` offers"
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / ".mkdocs.yml").read_text(encoding="utf-8")
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.name != "README.md"}
+    pages |= {f"examples/{example.stem}.md" for example in EXAMPLES}
+    assert set(re.findall(r"[\w/-]+\.md$", navigation, re.MULTILINE)) == pages
+    assert {f"api/{room}.md" for room in ROOMS} <= pages
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ for statistic in (jl.statistics.MeanShift(), jl.statistics.VarianceRatio(), jl.s
     comparison = jl.compare(samples, law, statistic)
     result = jl.statistics.equivalence(comparison)
     distance, detectable = comparison.distance.max(), comparison.detectable.max()
-    print(f"{comparison.statistic}: {result.verdict.value}, {distance:.3f} (detectable {detectable:.3f}), {result.reason}")
+    print(
+        f"{comparison.statistic}: {result.verdict.value}, {distance:.3f} (detectable {detectable:.3f}), {result.reason}"
+    )
 
 jl.plots.save(
     lambda ax: jl.plots.paths(ts, samples.values[:, :, 1], law.mean[:, 1], law.standard_deviation[:, 1], ax, target=-1),
@@ -57,7 +59,16 @@ print(jl.statistics.rate_verdict(fit, predicted=-0.5).verdict.value)
 distances, bars = [e.distance for e in errors], [e.standard_error for e in errors]
 jl.plots.save(
     lambda ax: jl.plots.rate(
-        WIDTHS, distances, bars, fit.exponent, fit.low, fit.high, -0.5, fit.coefficient, ax, ylabel="RMS $|h^N_t - h_t|$"
+        WIDTHS,
+        distances,
+        bars,
+        fit.exponent,
+        fit.low,
+        fit.high,
+        -0.5,
+        fit.coefficient,
+        ax,
+        ylabel="RMS $|h^N_t - h_t|$",
     ),
     "theorem-rate",
 )
