@@ -12,7 +12,6 @@ from jaxlimit.statistics._chi_squares import ChiSquares
 from jaxlimit.statistics._multivariate import AbstractMultivariateStatistic, Estimate
 from jaxlimit.statistics._whitening import whitened, whitened_pair
 
-
 SPREAD_ROWS = 16384
 """Samples whose fourth moments make the null law of two samples."""
 

@@ -84,7 +84,7 @@ def _saddlepoint(value: float, lam: Host, count: Host) -> float:
         return float(np.dot(count, lam / (1.0 - 2.0 * s * lam))) - value
 
     degrees = float(np.sum(count))
-    # Each term is at most lam/(1 − 2s): for s ≥ 0 the sum is below Σ count·lam/(1 − 2s); for s < 0, below degrees/(−2s).
+    # For s < 0 the sum is below degrees/(−2s); for s > 0 it is above the largest weight's own term.
     low, high = -0.5 * degrees / value, 0.5 - 0.5 * float(np.min(count[lam == np.max(lam)])) / value
     high = max(high, 0.0) if excess(0.0) < 0 else 0.0
     if excess(high) < 0:

@@ -136,7 +136,11 @@ def allocation(variances: ArrayLike, costs: ArrayLike, standard_error: ArrayLike
     fits = target.shape in ((), v.shape[1:])
     require(fits, "standard_error", f"be a number or have shape {v.shape[1:]}", f"its shape is {target.shape}")
     require(bool(np.all(target > 0)), "standard_error", "be positive", f"its smallest entry is {target.min():g}")
-    wanted = np.sqrt(v / prices) * np.sum(np.sqrt(v * prices), axis=0) / target**2
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        wanted = np.sqrt(v / prices) * np.sum(np.sqrt(v * prices), axis=0) / target**2
+    countable = bool(np.all(wanted < 2.0**63))
+    found = "it asks for more replicas than can be counted"
+    require(countable, "standard_error", "be within reach of the variances and costs", found)
     # 1e-9: what rounding leaves above a whole number is not another replica.
     return tuple(max(2, math.ceil(np.max(level) * (1.0 - 1e-9))) for level in wanted)
 

@@ -16,6 +16,9 @@ from jaxlimit.statistics._batch import Run, finite_batch
 from jaxlimit.statistics._kolmogorov_smirnov import KolmogorovSmirnov
 from jaxlimit.statistics._running_moments import Moments
 
+MOST_BINS = 2**24
+"""Finer than float32 outputs can fill; 128 MB for every time and point."""
+
 
 class QuantileBounds(NamedTuple):
     """An estimated quantile [times, points], and [low, high] that covers the true one at the stated level."""
@@ -85,6 +88,7 @@ class Quantiles(eqx.Module):
         """
         number = positive_integer("bins", bins)
         require(number >= 2, "bins", "be at least 2", f"it is {number}")
+        require(number <= MOST_BINS, "bins", f"be at most {MOST_BINS}", f"it is {number}")
         if isinstance(source, Samples):
             pilot = Moments().add(source)
             ts, mean, deviation, width = pilot.ts, pilot.mean, np.sqrt(pilot.variance), pilot.width

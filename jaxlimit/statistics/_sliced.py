@@ -100,7 +100,7 @@ class Sliced(AbstractMultivariateStatistic):
         axes = self.axes(points, key)
         weights, gram = _standardised(axes, covariance)
         centre = np.mean(x, axis=0)
-        a, b = (np.ascontiguousarray((weights @ (values - centre).T)) for values in (x, y))
+        a, b = (np.ascontiguousarray(weights @ (values - centre).T) for values in (x, y))
         squares = _transport(np.sort(a, axis=1), np.sort(b, axis=1))
         share = m / (n + m)
         moments = share * np.atleast_2d(np.cov(a)) + (1.0 - share) * np.atleast_2d(np.cov(b))

@@ -1,5 +1,6 @@
 """Mean, scale and shape of all points at once, with exact null laws."""
 
+import functools
 import math
 
 import equinox as eqx
@@ -78,7 +79,9 @@ class WhitenedMoments(AbstractStatistic):
 
         root = math.sqrt(n)
         along = math.sqrt(max(float(centre @ products @ centre), 0.0)) / max(shift, 1e-300) / root
-        noise = ChiSquares.of(np.maximum(spectrum, 0.0)).quantile(0.5 * tail) / n
+        # A quantile above the mean: where that is not exceeded, the lower bound is 0 whatever it is.
+        noise = float(np.sum(spectrum)) / n
+        noise = ChiSquares.of(np.maximum(spectrum, 0.0)).quantile(0.5 * tail) / n if shift**2 > noise else noise
         squares = np.sum(np.square(z), axis=1) / d
         off, scale_error = abs(scale - 1.0), float(np.std(squares, ddof=1)) / root
         # d(log ratio) of one sample: |z|²/(d·scale) − |S^{−1/2}z|²/d; the distance has twice that over twice itself.
@@ -194,6 +197,7 @@ def shape_tail(log_ratio: float, n: int, d: int) -> float:
     return min(max(float(scipy.special.ndtr(-w)) + density * (1.0 / u - 1.0 / w), 0.0), 1.0)
 
 
+@functools.lru_cache(maxsize=256)
 def shape_quantile(tail: float, n: int, d: int) -> float:
     """Twice the log ratio, the squared shape, that Gaussian samples reach with probability `tail`."""
     if d == 1:

@@ -1,0 +1,70 @@
+"""Bootstrap intervals of rates: coverage measured beside that of the weighted fit, and refusals."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from jaxlimit.statistics import ErrorAtWidth, bootstrap_rate, rate
+from tests import laws
+
+WIDTHS = [64, 128, 256, 512, 1024]
+ERRORS = {"heavy": lambda rng, n: rng.chisquare(1, n), "light": lambda rng, n: rng.chisquare(20, n)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ERRORS)
+def test_the_interval_covers_at_its_level_and_is_narrower_than_that_of_the_weighted_fit(kind):
+    rng, trials, replicas = np.random.default_rng(0), 1000, 96
+    covered = fitted = width = other = 0
+    for _ in range(trials):
+        squares = [ERRORS[kind](rng, replicas) / n for n in WIDTHS]
+        found = bootstrap_rate(WIDTHS, squares, resamples=999)
+        covered += found.low <= -0.5 <= found.high
+        width += found.high - found.low
+        means = [float(np.mean(s)) for s in squares]
+        errors = [
+            ErrorAtWidth(math.sqrt(m), float(np.std(s, ddof=1)) / (2 * math.sqrt(replicas * m)))
+            for s, m in zip(squares, means, strict=True)
+        ]
+        line = rate(WIDTHS, errors)
+        fitted += line.low <= -0.5 <= line.high
+        other += line.high - line.low
+    # 93 to 97% but for the noise of 1000 trials.
+    laws.assert_rate_at_least(covered, trials, 0.93, detectable=0.87)
+    laws.assert_rate_at_most(covered, trials, 0.97, detectable=0.998)
+    laws.assert_rate_at_least(fitted, trials, 0.93, detectable=0.87)
+    assert width < 0.85 * other
+
+
+def test_exact_power_laws_keys_and_scale():
+    rng = np.random.default_rng(1)
+    shape = rng.chisquare(5, 64)
+    squares = [9.0 * shape / np.mean(shape) * n**-1.5 for n in WIDTHS]
+    found = bootstrap_rate(WIDTHS, squares)
+    np.testing.assert_allclose([found.exponent, found.coefficient], [-0.75, 3.0], rtol=1e-10)
+    assert found.low < -0.75 < found.high
+    assert found == bootstrap_rate(WIDTHS, squares, key=jax.random.key(0))
+    other = bootstrap_rate(WIDTHS, squares, key=jax.random.key(1))
+    assert other.low != found.low
+    assert abs(other.low - found.low) < 0.2 * (found.high - found.low)
+    constant = bootstrap_rate(WIDTHS, [np.full(8, 1.0 / n) for n in WIDTHS])
+    assert constant.low == pytest.approx(-0.5) == constant.high
+
+
+def test_below_the_floor_and_nonsense_are_refused():
+    squares = [np.random.default_rng(2).chisquare(5, 32) / n for n in WIDTHS]
+    few = bootstrap_rate(WIDTHS, squares, floors=np.full(5, 0.09))
+    assert math.isnan(few.exponent)
+    assert "refused: " in few.reason
+    with pytest.raises(ValueError, match=r"Argument `squared_errors\[0\]` must not be negative"):
+        bootstrap_rate(WIDTHS, [-s for s in squares])
+    with pytest.raises(ValueError, match=r"Argument `squared_errors\[0\]` must hold at least 8 replicas"):
+        bootstrap_rate(WIDTHS, [s[:7] for s in squares])
+    with pytest.raises(ValueError, match="Argument `squared_errors` must hold one array per width"):
+        bootstrap_rate(WIDTHS, squares[:3])
+    with pytest.raises(ValueError, match="Argument `floors`"):
+        bootstrap_rate(WIDTHS, squares, floors=[0.1])
+    with pytest.raises(ValueError, match="Argument `resamples` must be at least 199"):
+        bootstrap_rate(WIDTHS, squares, resamples=20)
