@@ -21,6 +21,7 @@ from jaxlimit.initial import Initial as Initial
 from jaxlimit.kernels import certify as certify
 from jaxlimit.kernels import empirical_gram as empirical_gram
 from jaxlimit.kernels import gram as gram
+from jaxlimit.limits import KrylovLimit as KrylovLimit
 from jaxlimit.limits import OdeLimit as OdeLimit
 from jaxlimit.limits import SpectralLimit as SpectralLimit
 from jaxlimit.losses import BoundedQuadratic as BoundedQuadratic
@@ -29,6 +30,7 @@ from jaxlimit.losses import Huber as Huber
 from jaxlimit.losses import Logistic as Logistic
 from jaxlimit.losses import PseudoHuber as PseudoHuber
 from jaxlimit.losses import SquaredError as SquaredError
+from jaxlimit.paths import Samples as Samples
 from jaxlimit.problem import Problem as Problem
 from jaxlimit.scalings import MeanField as MeanField
 from jaxlimit.scalings import PowerScaling as PowerScaling

@@ -7,7 +7,7 @@ them. Matrices lie transposed in that state, as w does: a step then streams alon
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -23,7 +23,7 @@ from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, Run, recorded
 from jaxlimit.simulation._steps import first_lost, over_steps, pull
 
-Optimiser = optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
+Optimiser: TypeAlias = optax.GradientTransformation | Callable[[int], optax.GradientTransformation]
 """A transformation, or a function of the width that makes one."""
 
 
@@ -47,7 +47,7 @@ def at_width(
     given = isinstance(optimiser, optax.GradientTransformation)
     wanted = "be an optax transformation, or a function of the width that returns one"
     require(given or callable(optimiser), "optimiser", wanted, f"it is a {type(optimiser).__name__}")
-    found = optimiser if given else optimiser(width)  # type: ignore[operator]
+    found = optimiser if given else optimiser(width)
     kind = isinstance(found, optax.GradientTransformation)
     require(kind, "optimiser", wanted, f"at width {width} it returned a {type(found).__name__}")
     start = _parameters(width, inputs, dtype)
@@ -138,8 +138,10 @@ def _traced(optimiser: optax.GradientTransformation, parameters: Neurons) -> tup
     return state, updates, after
 
 
-def _parameters(width: int, inputs: int, dtype: np.dtype) -> Neurons:
-    return Neurons(jax.ShapeDtypeStruct((width,), dtype), jax.ShapeDtypeStruct((width, inputs), dtype))
+def _parameters(width: int, inputs: int, dtype: np.dtype) -> Any:
+    """Shapes of the parameters of a replica, as `Neurons`."""
+    shapes: Any = jax.ShapeDtypeStruct((width,), dtype), jax.ShapeDtypeStruct((width, inputs), dtype)
+    return Neurons(*shapes)
 
 
 def _turned(state: Any) -> Any:

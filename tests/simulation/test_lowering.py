@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxlimit as jl
@@ -10,7 +11,7 @@ from jaxlimit.simulation._draws import replica_key, thresholds
 from jaxlimit.simulation._span import span
 from jaxlimit.simulation._state import Constants, Run, begin
 from tests import systems
-from tests.cases import ACTIVATIONS, each
+from tests.cases import ACTIVATIONS, each, most_slow
 
 WIDTH, LANES = 64, 3
 
@@ -22,12 +23,12 @@ class Accelerator:
         return None
 
 
-def program(case, method, dtype, batch=1, points=systems.FULL_X):
+def program(case, method, dtype, batch=1, points=systems.FULL_X, optimiser=None):
     """Everything of a lane from the key to its outputs, as one function of the key."""
     data = jl.Data(points, systems.FULL_Y[: len(points)])
     problem = systems.problem(case, data, gamma=0.75)
     reduced = span(data.x, systems.FULL_AT)
-    run = Run(problem, problem.network, WIDTH, 3, 2, 128, batch, np.dtype(dtype), (Accelerator(),))
+    run = Run(problem, problem.network, WIDTH, 3, 2, 128, batch, np.dtype(dtype), (Accelerator(),), 1, optimiser)
     chain = method.chain(run)
     constants = Constants(
         x=jnp.asarray(reduced.x, dtype),
@@ -36,6 +37,7 @@ def program(case, method, dtype, batch=1, points=systems.FULL_X):
         basis=None,
         remainder=None,
         bounds=jnp.asarray(thresholds(data.weights)),
+        weights=jnp.asarray(data.weights, dtype) if batch is None else None,
         output=jnp.asarray(WIDTH**-0.75, dtype),
         increment=jnp.asarray(WIDTH**-1.25, dtype),
         half=None,
@@ -83,10 +85,25 @@ def test_a_lane_lowers_for_cuda(method, dtype):
     assert "DEFAULT, DEFAULT" not in text
 
 
-@pytest.mark.parametrize("case", each(ACTIVATIONS))
+@pytest.mark.parametrize("case", most_slow(each(ACTIVATIONS)))
 def test_every_activation_and_batches_lower_for_cuda(case):
     text = lowered(program(case, jl.SStep(block=8), jnp.float32, batch=4))
     assert "HIGHEST" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "optimiser"),
+    [
+        (jl.SStep(block=8), None),
+        (jl.Stepwise(), optax.adam(1e-2)),
+        pytest.param(jl.Stepwise(), None, marks=pytest.mark.slow),
+        pytest.param(jl.SStep(tolerance=1e-3, order=2), None, marks=pytest.mark.slow),
+    ],
+)
+def test_full_batches_and_optimisers_lower_for_cuda(method, optimiser):
+    text = lowered(program(ACTIVATIONS["erf"], method, jnp.float32, batch=None, optimiser=optimiser))
+    assert "HIGHEST" in text
+    assert "DEFAULT, DEFAULT" not in text
 
 
 @pytest.mark.slow
