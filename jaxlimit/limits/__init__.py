@@ -2,5 +2,9 @@
 
 from jaxlimit.limits._base import AbstractLimit as AbstractLimit
 from jaxlimit.limits._base import LinearKernel as LinearKernel
+from jaxlimit.limits._krylov import KrylovLimit as KrylovLimit
+from jaxlimit.limits._krylov import KrylovSolution as KrylovSolution
 from jaxlimit.limits._ode import OdeLimit as OdeLimit
+from jaxlimit.limits._ode import OdeSolution as OdeSolution
+from jaxlimit.limits._path_error import FiniteWidthError as FiniteWidthError
 from jaxlimit.limits._spectral import SpectralLimit as SpectralLimit

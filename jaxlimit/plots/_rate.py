@@ -25,12 +25,14 @@ def rate(
     ylabel: str = "distance to the limit",
     label: str = "error",
     widths_used: ArrayLike | None = None,
+    predicted_coefficient: float | None = None,
 ) -> Axes:
     """Distance to the limit against the width N, both logarithmic, with the fitted slope and its interval.
 
     The fit is coefficient · N^exponent (without a coefficient, the level of weighted least squares), the shaded
-    cone holds the slopes from `low` to `high`, the dashed guide has the slope `predicted`; error bars
-    are ± 2 standard errors. A NaN exponent means that no slope could be fitted: UNDECIDED. Widths
+    cone holds the slopes from `low` to `high`, the dashed guide has the slope `predicted`, and is
+    predicted_coefficient · N^predicted where the size is predicted too; error bars are ± 2 standard errors. A NaN
+    exponent means that no slope could be fitted: UNDECIDED. Widths
     outside `widths_used` are drawn hollow. Call it again on the returned axes for another series.
     Raises ``ValueError`` if a distance or width is not positive or the shapes do not fit.
 
@@ -67,6 +69,9 @@ def rate(
         cone = [np.clip(edge, distance.min() / 4, distance.max() * 4) for edge in cone]
         ax.fill_between(reach, *cone, color=color, alpha=0.2, linewidth=0, zorder=1)
     guide = f"predicted slope {_slope(predicted)}"
+    if predicted_coefficient is not None:
+        guide = f"predicted, size and slope {_slope(predicted)}"
+        level = predicted_coefficient * pivot**predicted
     new = guide not in ax.get_legend_handles_labels()[1]
     ax.plot(reach, level * (reach / pivot) ** predicted, "--", color=GIVEN, linewidth=0.9, label=guide if new else None)
     ax.set(xscale="log", yscale="log")

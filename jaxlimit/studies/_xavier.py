@@ -14,7 +14,7 @@ from jaxlimit._lanes import Progress
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.claims import Report
 from jaxlimit.kernels import AbstractRule, empirical_gram
-from jaxlimit.limits import OdeLimit, SpectralLimit
+from jaxlimit.limits import FiniteWidthError, OdeLimit, SpectralLimit
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
@@ -26,6 +26,8 @@ WIDTHS = (512, 1024, 2048, 4096, 8192, 16384)
 TIMES = tuple(0.25 * k for k in range(9))
 LAW_WIDTH = 512
 ODE_PATHS = 16
+NEURONS, FEWEST_NEURONS, NEURON_WORK = 4096, 256, 1e12
+"""Neurons for the predicted size of the path-wise error, fewer where many points make each dear (operations in all)."""
 PATHS, FEWEST_PATHS, WIDE = 128, 16, 65536
 """Networks for a rate at the widest width; beyond width WIDE they get fewer, as each costs more."""
 
@@ -52,7 +54,7 @@ def xavier(
     `path_replicas` networks at the widest width and up to eight times as many at narrower ones, where
     they cost less; None is 128, and fewer beyond width 65,536, at least 16. `ts` must start at 0, where
     the law of the start is tested. Returns a `Report` whose claims are: the theorem's assumptions,
-    positive definiteness (proved), the laws of h_0 and h_t, the path-wise rate −1/2, freezing of the
+    positive definiteness (proved), the laws of h_0 and h_t, the path-wise rate −1/2 and size, freezing of the
     parameters and concentration of the kernel at rate −1/2, the loss against its prediction, its proved
     envelope and its exponent, and agreement of two independent solutions of the limit. The panels draw
     when asked to; `arrays` holds the samples. `method` as in `simulate`.
@@ -83,7 +85,7 @@ def xavier(
         limit.kernel.random_start, "problem", "have the Xavier scaling γ = 1/2", f"its scaling is {problem.scaling}"
     )
     at_law = _law_width(sizes) if law_width is None else positive_integer("law_width", law_width)
-    law_key, path_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    law_key, path_key, neuron_key = (jax.random.fold_in(key, i) for i in range(3))
 
     runs = [(at_law, replicas), *((width, path_replicas * min(8, sizes[-1] // width)) for width in sizes)]
     share = _Shares(progress, [float(r) * w * w for w, r in runs])
@@ -110,8 +112,11 @@ def xavier(
 
     ode = OdeLimit(problem, rule, dtype)
     starts = np.asarray(law_samples.values[:ODE_PATHS, 0], np.float64)
+    prediction, unpredicted = _path_prediction(limit, times[1:], neuron_key)
     evidence = Evidence(
         limit=limit,
+        path_prediction=prediction,
+        unpredicted=unpredicted,
         certificate=limit.certificate(),
         law=limit.law(times),
         law_samples=law_samples,
@@ -130,6 +135,16 @@ def xavier(
         arrays=_arrays(evidence),
         configuration=_configuration(problem, evidence, law_samples, rule, dtype),
     )
+
+
+def _path_prediction(limit: SpectralLimit, ts: Host, key: RandomKey) -> tuple[FiniteWidthError | None, str]:
+    """N·E|h^N − h|² to leading order, which at γ = 1/2 does not depend on N; or why there is none."""
+    operations = 12.0 * limit.kernel.problem.data.points**3 * ts.size
+    neurons = max(FEWEST_NEURONS, min(NEURONS, int(NEURON_WORK / operations)))
+    try:
+        return limit.path_error(ts, 1, key=key, neurons=neurons), ""
+    except ValueError as refusal:
+        return None, str(refusal)
 
 
 def _law_width(widths: Sequence[int]) -> int:

@@ -9,7 +9,7 @@ from jaxlimit._numerics import pairs
 from jaxlimit._typing import Host
 from jaxlimit.claims import Claim, Verdict, above, below, number
 from jaxlimit.kernels import Certificate, CertificateStatus
-from jaxlimit.limits import SpectralLimit
+from jaxlimit.limits import FiniteWidthError, SpectralLimit
 from jaxlimit.paths import GaussianPath, Samples
 from jaxlimit.statistics import (
     ErrorAtWidth,
@@ -24,6 +24,7 @@ from jaxlimit.statistics import (
     rate,
     rate_verdict,
 )
+from jaxlimit.studies._xavier_size import path_size
 
 SOURCE = "arXiv 1907.04108"
 LOSS_MARGIN = 0.1
@@ -36,6 +37,8 @@ class Evidence(NamedTuple):
     """Everything the study computed."""
 
     limit: SpectralLimit
+    path_prediction: FiniteWidthError | None
+    unpredicted: str
     certificate: Certificate
     law: GaussianPath
     law_samples: Samples
@@ -67,6 +70,13 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
         _law(evidence, "law of h_0", "the law N(0, Σ) of the limit's start", slice(0, 1)),
         _law(evidence, "law of h_t", "the limit's law N((I − e^{−At})ŷ, e^{−At}Σe^{−Aᵀt}) at t > 0", slice(1, None)),
         _rate_claim(measured, "path-wise rate", "RMS |h^N_t − h_t| from the same start falls like N^{−1/2}"),
+        path_size(
+            evidence.path_prediction,
+            evidence.unpredicted,
+            measured.errors["path-wise rate"],
+            evidence.path_samples,
+            SOURCE,
+        ),
         _rate_claim(measured, "parameters freeze", "RMS movement of a neuron falls like N^{−1/2}"),
         _rate_claim(measured, "kernel concentrates", "RMS |B^N_t − B| along training falls like N^{−1/2}"),
         _smallest_eigenvalue(evidence, measured),

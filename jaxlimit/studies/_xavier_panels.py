@@ -20,7 +20,7 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         y = float(evidence.limit.kernel.problem.data.y[point])
         return plots.paths(law.ts, samples.values[:, :, point], law.mean[:, point], sd[:, point], ax, target=y)
 
-    def series(ax: Any, name: str, label: str, ylabel: str) -> Any:
+    def series(ax: Any, name: str, label: str, ylabel: str, size: float | None = None) -> Any:
         from jaxlimit import plots
 
         fitted, errors = measured.rates[name], measured.errors[name]
@@ -37,10 +37,13 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
             ylabel=ylabel,
             label=label,
             widths_used=fitted.widths_used,
+            predicted_coefficient=size,
         )
 
     def error(ax: Any) -> Any:
-        return series(ax, "path-wise rate", "paths", "RMS $|h^N_t - h_t|$")
+        prediction = evidence.path_prediction
+        size = None if prediction is None else prediction.pooled[0]
+        return series(ax, "path-wise rate", "paths", "RMS $|h^N_t - h_t|$", size or None)
 
     def freezing(ax: Any) -> Any:
         series(ax, "parameters freeze", "parameters", "RMS distance")

@@ -1,0 +1,159 @@
+"""How far a network of finite width is from the limit started at its own h_0: the leading order in 1/N."""
+
+import math
+from itertools import pairwise
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from jaxlimit._arguments import require
+from jaxlimit._numerics import decay_integral
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.networks import Shallow
+
+CHUNK = 2**18
+"""Numbers in the matrices of the neurons that are taken together."""
+NODES = 16
+"""Gauss–Legendre nodes of a panel: exponentials of any rate are integrated to 1e-13 on the panels below."""
+SKEWNESS = 6.0
+"""Standard errors at which E c³ counts as different from zero: 2e-9 false alarms, were it Gaussian."""
+
+
+class FiniteWidthError(eqx.Module):
+    """Predicted covariance of h^N_t − h_t on the data, both started at the network's own h_0, to leading order in 1/N.
+
+    `sgd` and `kernel` [times, points, points] are its two independent parts: the sampling noise of SGD, computed to
+    about 1e-13 of its size (zero for the full batch), and the distance of the network's initial kernel from B, a
+    Monte Carlo mean over `neurons` neurons whose diagonal has the standard error `kernel_standard_error`
+    [times, points]. Terms of higher order are not in it: relative to what is, they are of order 1/N at γ = 1/2
+    and N^{4γ−3} above, so that the prediction is sharp for γ < 3/4 only.
+    """
+
+    ts: Float[Host, " times"]
+    sgd: Float[Host, "times points points"]
+    kernel: Float[Host, "times points points"]
+    kernel_standard_error: Float[Host, "times points"]
+    width: int = eqx.field(static=True)
+    batch: int | None = eqx.field(static=True)
+    neurons: int = eqx.field(static=True)
+
+    @property
+    def covariance(self) -> Float[Host, "times points points"]:
+        """Both parts together."""
+        return self.sgd + self.kernel
+
+    @property
+    def square(self) -> Float[Host, "times points"]:
+        """E|h^N_t − h_t|² at each time and point, of standard error `kernel_standard_error`."""
+        return np.diagonal(self.covariance, axis1=1, axis2=2)
+
+    @property
+    def pooled(self) -> tuple[float, float]:
+        """√mean of `square` over times and points, as `statistics.pathwise` pools, and a bound of its standard error.
+
+        The bound takes the errors of all times and points as fully dependent.
+        """
+        mean = float(np.mean(self.square))
+        return math.sqrt(mean), float(np.mean(self.kernel_standard_error)) / (2 * math.sqrt(mean)) if mean > 0 else 0.0
+
+
+class Modes(eqx.Module):
+    """The flow in its eigenbasis: ρ_t = e^{−Λt}ρ_0 for ρ = Qᵀ Π^{1/2}(ŷ − h), and E ρ_0ρ_0ᵀ = second."""
+
+    eigenvalues: Float[Host, " points"]
+    basis: Float[Host, "points points"]
+    root: Float[Host, " points"]
+    """√π"""
+    second: Float[Host, "points points"]
+
+    def to_points(self, covariance: Float[Host, "*batch points points"]) -> Float[Host, "*batch points points"]:
+        """From the eigenbasis to values at the data points."""
+        left = self.basis / self.root[:, None]
+        found = left @ covariance @ left.T
+        return 0.5 * (found + np.swapaxes(found, -1, -2))
+
+    def divided(self, t: float) -> Float[Host, "points points"]:
+        """∫_0^t e^{−λ_a(t−s)} e^{−λ_b s} ds, the divided difference of −e^{−λt}; t e^{−λt} where λ_a = λ_b."""
+        low = np.minimum.outer(self.eigenvalues, self.eigenvalues)
+        return np.exp(-low * t) * decay_integral(
+            np.abs(np.subtract.outer(self.eigenvalues, self.eigenvalues)), np.float64(t)
+        )
+
+
+def sampling_noise(modes: Modes, t: float) -> Float[Host, "points points"]:
+    """N·batch times the covariance of ∫_0^t e^{−A(t−s)} dM_s in the eigenbasis, M the noise of drawing from π.
+
+    With residuals r, one sample m moves h by αB(·, x_m)r_m, which has the eigencoordinates Λ Q_m r_m/√π_m. So the
+    covariance of the noise per unit time is Λ[Qᵀ diag(E r²) Q − E ρρᵀ]Λ. The second term integrates in closed form;
+    the first on panels that halve towards both ends of [0, t], where the exponentials live.
+    """
+    rates, q = modes.eigenvalues, modes.basis
+    total = np.zeros_like(modes.second)
+    if t == 0:
+        return total
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    halvings = 1 + max(0, math.ceil(math.log2(max(1.0, 2 * abs(rates).max() * t))))
+    ends = t * np.concatenate([[0.0], 0.5 ** np.arange(halvings, 0, -1)])
+    edges = np.concatenate([ends, t - ends[-2::-1]])
+    # E ρ_0ρ_0ᵀ = FFᵀ: E r_m² is a sum of squares, never a difference.
+    values, vectors = np.linalg.eigh(modes.second)
+    factor = vectors * np.sqrt(np.maximum(values, 0.0))
+    for start, stop in pairwise(edges):
+        half = 0.5 * (stop - start)
+        for node, weight in zip(start + half * (1 + nodes), half * weights, strict=True):
+            squares = np.sum(((q * np.exp(-rates * node)) @ factor) ** 2, axis=1) / modes.root**2
+            moved = q * (rates * np.exp(-rates * (t - node)))
+            total += (moved * (weight * squares)[:, None]).T @ moved
+    decay = rates * np.exp(-rates * t)
+    return total - t * np.outer(decay, decay) * modes.second
+
+
+def kernel_fluctuation(
+    network: Shallow, x: Host, modes: Modes, alpha: float, ts: Host, neurons: int, key: RandomKey
+) -> tuple[Float[Host, "times points points"], Float[Host, "times points"]]:
+    """N times the covariance of α∫_0^t e^{−A(t−s)}(B_N − B)Π r_s ds, and the standard error of its diagonal.
+
+    B_N is a mean over independent neurons, so this is the covariance of one neuron's share. Its matrix in the
+    eigenbasis has mean Λ, and the integral multiplies entry ab by `Modes.divided`.
+    """
+    c, w = (np.asarray(v, np.float64) for v in network.init(neurons, x.shape[1], key))
+    _require_no_drift(network, c)
+    inner, points = x @ x.T, len(x)
+    right = np.sqrt(alpha) * modes.root[:, None] * modes.basis
+    left = modes.basis / modes.root[:, None]
+    values, vectors = np.linalg.eigh(modes.second)
+    factor = vectors * np.sqrt(np.maximum(values, 0.0))
+    divided = [modes.divided(float(t)) for t in ts]
+    total, squares = np.zeros((ts.size, points, points)), np.zeros((2, ts.size, points))
+    together = max(1, CHUNK // points**2)
+    for first in range(0, neurons, together):
+        part = slice(first, first + together)
+        u = w[part] @ x.T
+        slopes = np.asarray(network.activation.derivative(u), np.float64) * c[part, None]
+        b = slopes[:, :, None] * slopes[:, None, :] * inner
+        if network.train_output:
+            features = np.asarray(network.activation(u), np.float64)
+            b += features[:, :, None] * features[:, None, :]
+        own = np.swapaxes((b @ right), 1, 2) @ right - np.diag(modes.eigenvalues)
+        for i, difference in enumerate(divided):
+            shifts = np.swapaxes(left @ ((own * difference) @ factor), 0, 1).reshape(points, -1)
+            total[i] += shifts @ shifts.T
+            each = np.sum(shifts.reshape(points, len(b), -1) ** 2, axis=2)
+            squares[:, i] += each.sum(axis=1), np.sum(each**2, axis=1)
+    mean, mean_square = squares / neurons
+    spread = np.sqrt(np.maximum(mean_square - mean**2, 0.0) * neurons / max(1, neurons - 1))
+    return total / neurons, spread / math.sqrt(neurons)
+
+
+def _require_no_drift(network: Shallow, c: Host) -> None:
+    """The kernel's own motion is of higher order only if E c³ = 0, or σ and the law of w are symmetric."""
+    cubes = c**3
+    symmetric = network.activation.odd and network.initial.w.mean == 0
+    skewed = abs(cubes.mean()) > SKEWNESS * cubes.std(ddof=1) / math.sqrt(len(c))
+    require(
+        bool(symmetric or not skewed),
+        "problem",
+        "have an odd activation with symmetric w, or c with E c³ = 0 (otherwise the kernel drifts at the same order)",
+        f"{len(c)} draws of c have a mean cube of {cubes.mean():.3g}",
+    )
