@@ -37,7 +37,7 @@ def sine_error(pair: Pairs) -> Host:
 
 
 def gaussian_error(square: Host, moved: Host) -> Host:
-    """Bound of the change of e^{−s/2} when s ≥ 0 moves by up to `moved`, both values being at most 1; and its rounding."""
+    """Bound of the change of e^{−s/2} ≤ 1 when s ≥ 0 moves by up to `moved`, and of its rounding."""
     return np.exp(np.minimum(0.5 * (moved - square), 0.0)) * -np.expm1(-0.5 * moved) + 4 * UNIT * np.exp(-0.5 * square)
 
 

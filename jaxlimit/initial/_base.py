@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxlimit._typing import Host, RandomKey
@@ -50,6 +51,10 @@ class AbstractLaw(eqx.Module):
     def inputs(self) -> int | None:
         """The number of coordinates of w that are drawn together; None, the default, for one at a time."""
         return None
+
+    def deviations(self, x: Float[Host, "points inputs"]) -> Float[Host, " points"]:
+        """The size of w·x for every point: √(E z²)·|x|."""
+        return np.linalg.norm(x, axis=1) * np.sqrt(self.second_moment)
 
     @property
     def gaussian(self) -> bool:

@@ -24,8 +24,8 @@ class Initial(eqx.Module):
         ((4,), (4, 3))
     """
 
-    c: AbstractLaw = Uniform(-1.0, 1.0)
-    w: AbstractLaw = Normal(0.0, 1.0)
+    c: AbstractLaw = Uniform()
+    w: AbstractLaw = Normal()
 
     def __check_init__(self) -> None:
         """Both are laws (instances, not classes)."""

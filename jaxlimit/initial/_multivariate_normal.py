@@ -80,6 +80,10 @@ class MultivariateNormal(AbstractLaw):
         factor = _factor(self.rows)
         return factor.spread is not None and len(factor.kept) == len(self.rows)
 
+    def deviations(self, x: Float[Host, "points inputs"]) -> Float[Host, " points"]:
+        """√(xᵀSx)."""
+        return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", x, self.covariance, x, optimize=True), 0.0))
+
     @property
     def gaussian(self) -> bool:
         """It is."""

@@ -110,9 +110,7 @@ def _require_range(name: str, x: Host, law: AbstractLaw) -> None:
     """Fourth powers of |x| and of √Var(w·x) must neither underflow nor overflow: the error bounds are relative ones."""
     with np.errstate(over="ignore"):  # infinite is too large all the same
         norms = np.linalg.norm(x, axis=1)
-        scaled = norms * np.sqrt(law.second_moment)
-        if law.gaussian and law.inputs is not None:
-            scaled = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", x, law.covariance, x), 0.0))
+        scaled = law.deviations(x)
         for sizes, what in ((norms, "norm"), (scaled, "norm times the standard deviation of w")):
             outside = (x != 0).any(axis=1) & ~((sizes >= SMALLEST_NORM) & (sizes <= LARGEST_NORM))
             require(

@@ -82,10 +82,11 @@ def both_coordinates(law: AbstractLaw, x: Host, x2: Host) -> tuple[Coordinates, 
 
 def pairs_of(ours: Coordinates, theirs: Coordinates, rows: slice, columns: slice) -> Pairs:
     """The geometry of some points with some others."""
-    moved = (
-        one.moved if np.ndim(one.moved) == 0 else one.moved[part] for one, part in ((ours, rows), (theirs, columns))
+    moved, moved2 = (
+        one.moved[part] if isinstance(one.moved, np.ndarray) else one.moved
+        for one, part in ((ours, rows), (theirs, columns))
     )
-    return pairs(ours.z[rows], theirs.z[columns], ours.std, *moved)
+    return pairs(ours.z[rows], theirs.z[columns], ours.std, moved, moved2)
 
 
 def rule_for(activation: AbstractActivation, law: AbstractLaw, rule: AbstractRule | None) -> AbstractRule:
