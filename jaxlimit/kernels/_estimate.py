@@ -187,7 +187,8 @@ def lambda_min_estimate(
     (8n² bytes) or `Krylov()` (no matrix, slow); None takes the first if four fifths of the free memory
     hold it, else the second, and `method` says which.
 
-    Raises ``ValueError`` where neither fits into the memory, before anything is computed.
+    Raises ``ValueError`` where neither fits into the memory, before anything is computed, and for Monte Carlo
+    entries, whose errors have no bound.
 
         >>> import jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -209,7 +210,8 @@ def lambda_min_estimate(
 
     def rows(i: int, j: int, k: int) -> tuple[Host, Host, tuple[str, ...]]:
         part = gram(network, points[i:j], points[:k], rule)
-        assert part.radius is not None  # rules state an error
+        if part.radius is None or part.standard_error is not None:
+            raise ValueError("Argument `rule` must bound its errors, but Monte Carlo entries carry standard errors.")
         scale = np.outer(root[i:j], root[:k])
         return part.value * scale, part.radius * scale, part.assumptions
 

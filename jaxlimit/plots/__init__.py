@@ -6,6 +6,8 @@ One colour has one meaning throughout: blue is simulated at width N, vermillion 
 proved, black is given.
 """
 
+from jaxlimit.plots._definiteness import approach as approach
+from jaxlimit.plots._definiteness import definiteness as definiteness
 from jaxlimit.plots._files import png_bytes as png_bytes
 from jaxlimit.plots._files import save as save
 from jaxlimit.plots._loss import loss as loss

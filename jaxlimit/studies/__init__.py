@@ -1,6 +1,10 @@
 """Studies: one theorem each, put to the test from simulation to verdict."""
 
+from jaxlimit.studies._build import activation_from as activation_from
+from jaxlimit.studies._build import data_from as data_from
 from jaxlimit.studies._build import problem_from as problem_from
 from jaxlimit.studies._build import resolved_settings as resolved_settings
+from jaxlimit.studies._build import rule_from as rule_from
 from jaxlimit.studies._build import xavier_arguments as xavier_arguments
+from jaxlimit.studies._definiteness import definiteness as definiteness
 from jaxlimit.studies._xavier import xavier as xavier

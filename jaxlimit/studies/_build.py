@@ -49,14 +49,7 @@ def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] =
 
 def problem_from(settings: Mapping[str, Any]) -> Problem:
     """The problem that resolved settings describe."""
-    table = dict(_table(settings, "data"))
-    bias = instance("data.bias", table.pop("bias", False), bool)
-    source = table.pop("source", None)
-    known = isinstance(source, str) and not source.startswith("_")
-    function = getattr(data, source, None) if known else None
-    made = inspect.isfunction(function) and inspect.signature(function).return_annotation is data.Data
-    require(bool(made), "data.source", "name a function of jaxlimit.data that makes Data", f"it is {source!r}")
-    points = _called(function, table, "data")
+    points = data_from(_table(settings, "data"))
     network = Shallow(
         named(activations, _table(settings, "activation"), "activation", "name", activations.AbstractActivation),
         initial.Initial(
@@ -64,7 +57,30 @@ def problem_from(settings: Mapping[str, Any]) -> Problem:
             w=named(initial, _table(settings, "w"), "w", "law", initial.AbstractLaw),
         ),
     )
-    return Problem(points.with_bias() if bias else points, network, learning_rate=settings["learning_rate"])
+    return Problem(points, network, learning_rate=settings["learning_rate"])
+
+
+def data_from(settings: Mapping[str, Any]) -> data.Data:
+    """The data that a table describes: `source` names a function of jaxlimit.data, `bias` appends a coordinate 1."""
+    table = dict(settings)
+    bias = instance("data.bias", table.pop("bias", False), bool)
+    source = table.pop("source", None)
+    known = isinstance(source, str) and not source.startswith("_")
+    function = getattr(data, source, None) if known else None
+    made = inspect.isfunction(function) and inspect.signature(function).return_annotation is data.Data
+    require(bool(made), "data.source", "name a function of jaxlimit.data that makes Data", f"it is {source!r}")
+    points = _called(function, table, "data")
+    return points.with_bias() if bias else points
+
+
+def activation_from(name: str) -> activations.AbstractActivation:
+    """The activation of this name, if it needs no arguments."""
+    return named(activations, {"name": name}, "activation", "name", activations.AbstractActivation)
+
+
+def rule_from(table: Mapping[str, Any]) -> kernels.AbstractRule:
+    """The kernel rule that a table describes."""
+    return named(kernels, table, "rule", "name", kernels.AbstractRule)
 
 
 def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,8 +89,7 @@ def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
-    given = settings["rule"] is not None
-    rule = named(kernels, _table(settings, "rule"), "rule", "name", kernels.AbstractRule) if given else None
+    rule = None if settings["rule"] is None else rule_from(_table(settings, "rule"))
     return {
         "key": jax.random.key(seed),
         "widths": settings["widths"],

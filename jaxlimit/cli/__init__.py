@@ -1,0 +1,41 @@
+"""The command line: ``jaxlimit run xavier``, ``jaxlimit certify``, ``jaxlimit list``, ``jaxlimit doctor``.
+
+Results go to stdout, progress to stderr. Exit codes: 0 when no claim is VIOLATED, 1 when one is, 2 for
+usage, 3 for an unexpected error, 130 when interrupted.
+"""
+
+import os
+import signal
+import sys
+import traceback
+
+try:
+    import cyclopts
+    import rich.console
+except ImportError as error:  # the light core has no command line
+    raise SystemExit("jaxlimit's command line needs an extra: pip install 'jaxlimit[cli]'") from error
+
+# Importing a command registers it.
+from jaxlimit.cli import _about as _about
+from jaxlimit.cli import _certify as _certify
+from jaxlimit.cli import _xavier as _xavier
+from jaxlimit.cli._app import app
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    # Results are written at the end, so leaving at once loses nothing; an exception raised inside a compilation
+    # would be swallowed there.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        code = app(exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        rich.console.Console(stderr=True).print(f"{error}\nTry `jaxlimit --help`.", markup=False)
+        sys.exit(2)
+    except (ValueError, ImportError, OSError) as error:  # bad values, missing extras, unusable folders
+        rich.console.Console(stderr=True).print(str(error), markup=False)
+        sys.exit(2)
+    except Exception:  # not a verdict: 1 is kept for VIOLATED
+        traceback.print_exc()
+        sys.exit(3)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,33 @@
+"""``jaxlimit list`` and ``jaxlimit doctor``."""
+
+import rich.console
+import rich.table
+
+from jaxlimit.cli._app import app
+from jaxlimit.doctor import diagnose
+
+
+@app.command(name="list")
+def list_studies() -> int:
+    """List the studies that `jaxlimit run` knows."""
+    table = rich.table.Table("study", "theorem", "source", box=None)
+    table.add_row(
+        "xavier", "networks with 1/√N converge to a random linear ODE with a positive definite kernel", "1907.04108"
+    )
+    table.add_row(
+        "definiteness", "the kernel is positive definite off the theorem's border, and singular on it", "Ito 1996"
+    )
+    rich.console.Console().print(table)
+    return 0
+
+
+@app.command
+def doctor() -> int:
+    """Versions, devices, precision, and a self-check that results do not depend on how lanes are run."""
+    findings = diagnose()
+    table = rich.table.Table("check", "finding", "", box=None)
+    for finding in findings:
+        mark = "" if finding.ok is None else ("[green]ok[/]" if finding.ok else "[red]FAILED[/]")
+        table.add_row(finding.name, finding.text, mark)
+    rich.console.Console().print(table)
+    return int(any(finding.ok is False for finding in findings))

@@ -1,0 +1,87 @@
+"""What commands leave behind: tables and JSON on stdout, files in a folder, progress on stderr."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.console
+import rich.progress
+import rich.table
+
+from jaxlimit import plots, report
+from jaxlimit._lanes import Progress
+from jaxlimit.claims import Report, Verdict
+
+COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
+
+
+def prepare(out: Path) -> None:
+    """Find out that the folder cannot be used, or figures cannot be drawn, before the work and not after it."""
+    out.mkdir(parents=True, exist_ok=True)
+    probe = out / ".writable"
+    probe.touch()
+    probe.unlink()
+    plots.png_bytes(lambda ax: ax)
+
+
+def write(outcome: Report, settings: dict[str, Any], out: Path) -> None:
+    """Figures, report.html, samples.npz, config.json and claims.json."""
+    images = {}
+    for panel in outcome.panels:
+        paths = plots.save(panel.draw, out / panel.name)
+        images[panel.name] = next(path for path in paths if path.suffix == ".png").read_bytes()
+    (out / "report.html").write_text(report.html(outcome, images), encoding="utf-8")
+    np.savez_compressed(out / "samples.npz", **outcome.arrays)
+    (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (out / "claims.json").write_text(json.dumps(_plain(outcome, settings), indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(outcome: Report, settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": outcome.title,
+        "source": outcome.source,
+        "claims": [claim.as_dict() for claim in outcome.claims],
+        "configuration": outcome.configuration,
+        "settings": settings,
+    }
+
+
+def print_json(outcome: Report, settings: dict[str, Any]) -> None:
+    """One object with claims, configuration and settings."""
+    print(json.dumps(_plain(outcome, settings), indent=2, ensure_ascii=False))
+
+
+def print_table(outcome: Report, out: Path | None) -> None:
+    """A row per claim, the reasons of those that do not hold, and a count."""
+    console = rich.console.Console()
+    table = rich.table.Table("verdict", "claim", "expected", "observed", "error", title=outcome.title, show_lines=True)
+    for claim in outcome.claims:
+        cells = (claim.name, claim.expected, claim.observed, claim.error)
+        coloured = f"[{COLOURS[claim.verdict]}]{claim.verdict.value}[/]"
+        table.add_row(coloured, *(cell.replace("[", "\\[") for cell in cells))
+    console.print(table)
+    for claim in outcome.claims:
+        if claim.verdict is not Verdict.HOLDS:
+            console.print(f"{claim.verdict.value} {claim.name}: {claim.reason}", markup=False)
+    counts = ", ".join(f"{outcome.count(verdict)} {verdict.value}" for verdict in Verdict)
+    where = "" if out is None else f" Figures, report.html, samples.npz and config.json are in {out}."
+    console.print(f"{counts}.{where}", markup=False)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A bar with the remaining time on stderr; nothing where stderr is not a terminal."""
+    console = rich.console.Console(stderr=True)
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=1.0)
+        yield lambda done, total: bar.update(task, completed=done / total)

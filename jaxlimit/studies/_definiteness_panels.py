@@ -1,0 +1,56 @@
+"""The figures of the study of definiteness. Plots are imported when a panel is drawn, never before."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxlimit._typing import Host
+from jaxlimit.claims import Panel
+
+
+class Bar(NamedTuple):
+    """A proved interval of λ_min, its floor, and whether it is singular for a reason in the data."""
+
+    name: str
+    lower: float
+    upper: float
+    floor: float
+    singular: bool
+
+
+class Approach(NamedTuple):
+    """Proved intervals and floors of λ_min [angles] as two points become parallel."""
+
+    label: str
+    angles: Host
+    lower: Host
+    upper: Host
+    floor: Host
+
+
+def panels(bars: Sequence[Bar], approaches: Sequence[Approach]) -> tuple[Panel, ...]:
+    """The smallest eigenvalue of every case; and, with variants, the approach to parallel points."""
+
+    def smallest(ax: Any) -> Any:
+        from jaxlimit import plots
+
+        return plots.definiteness(
+            [bar.name for bar in bars],
+            [bar.lower for bar in bars],
+            [bar.upper for bar in bars],
+            [bar.floor for bar in bars],
+            [bar.singular for bar in bars],
+            ax,
+        )
+
+    def approach(ax: Any) -> Any:
+        from jaxlimit import plots
+
+        for one in approaches:
+            ax = plots.approach(one.angles, one.lower, one.upper, one.floor, ax, label=one.label)
+        return ax
+
+    found = (Panel("smallest", "Proved intervals of λ_min; triangles: singular for a reason in the data.", smallest),)
+    if not approaches:
+        return found
+    caption = "λ_min of two points against the angle between them, proved intervals; dotted: floors of the proofs."
+    return (*found, Panel("approach", caption, approach))

@@ -1,0 +1,182 @@
+"""The border of the theorem on positive definiteness: what it foretells, what is proved, and verdicts that can fail."""
+
+import math
+
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.claims import Verdict
+from jaxlimit.studies import _definiteness
+from tests.cases import ACTIVATIONS, each
+
+X = jl.data.sphere(points=6, inputs=3).x
+CLOSED = {name: case for name, case in ACTIVATIONS.items() if case.rule is None}
+GUARANTEED, SINGULAR, SILENT = "positive definite", "λ_min = 0", "nothing"
+
+
+@pytest.fixture(scope="module")
+def report():
+    return jl.studies.definiteness(X)
+
+
+def by_name(report):
+    return {claim.name: claim for claim in report.claims}
+
+
+FORETOLD = {
+    "Erf, as given": GUARANTEED,
+    "Erf, repeated point": SINGULAR,
+    "Erf, opposite point": SINGULAR,
+    "Erf, opposite point, bias": GUARANTEED,
+    "Erf, parallel point": SILENT,
+    "Erf, parallel point, bias": GUARANTEED,
+    "SinCos, opposite point": SILENT,
+    "Cos, opposite point": SINGULAR,
+    "Relu, opposite point": SILENT,
+    "Relu, parallel point": SINGULAR,
+    "Relu, parallel point, bias": GUARANTEED,
+    "Identity, as given": SINGULAR,  # 6 points, 3 monomials
+    "Identity, opposite point, bias": SINGULAR,
+    "Hermite(degree=2), as given": SILENT,  # 6 points, 7 monomials
+    "Hermite(degree=2), 8 points in the plane": SINGULAR,
+    "Erf, 8 points in the plane": GUARANTEED,
+}
+
+
+def test_the_theorem_foretells_what_the_mathematics_says(report):
+    claims = by_name(report)
+    assert {name: claims[name].expected for name in FORETOLD} == FORETOLD
+
+
+def test_every_prophecy_is_proved(report):
+    """No verdict but HOLDS where the theorem speaks, and none but UNDECIDED where it is silent."""
+    assert len(report.claims) == 6 * 7
+    for claim in report.claims:
+        assert claim.verdict is (Verdict.UNDECIDED if claim.expected == SILENT else Verdict.HOLDS), claim
+    assert not report.violated
+
+
+def test_parallel_points_stay_definite_for_bounded_analytic_activations(report):
+    """The theorem is silent there, and the proof is given all the same."""
+    for name in ("Erf", "SinCos", "Cos"):
+        claim = by_name(report)[f"{name}, parallel point"]
+        assert claim.verdict is Verdict.UNDECIDED
+        assert claim.reason.endswith("PROVED_PD")
+
+
+def test_singular_cases_are_singular_to_rounding_by_the_matrix_alone(report):
+    arrays = report.arrays
+    singular = np.array([claim.expected == SINGULAR for claim in report.claims])
+    assert np.all(arrays["lower"][singular] <= 0)
+    assert np.all(arrays["upper"][singular] <= 1.5 * arrays["floor"][singular])
+    assert np.all(arrays["lower"][~singular] > 10 * arrays["floor"][~singular])
+
+
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_every_activation_with_a_closed_form_agrees_with_the_theorem(case):
+    report = jl.studies.definiteness(X, activations=[case.activation])
+    assert not report.violated
+    claims = by_name(report)
+    name = repr(case.activation).removesuffix("()")
+    assert claims[f"{name}, repeated point"].verdict is Verdict.HOLDS
+    if not case.polynomial:
+        assert claims[f"{name}, as given"].verdict is Verdict.HOLDS
+        assert claims[f"{name}, opposite point, bias"].verdict is Verdict.HOLDS
+    if case.odd:
+        assert claims[f"{name}, opposite point"].verdict is Verdict.HOLDS
+
+
+class WrongErf(jl.activations.AbstractClosedFormActivation):
+    """Erf with a lie: its dual is that of a constant, so the kernel is singular where the theorem forbids it."""
+
+    smooth = True
+    bounded = True
+    polynomial = False
+
+    def __call__(self, u):
+        """Zero slope: not the activation that the dual belongs to."""
+        return 1.0 + 0.0 * u
+
+    def dual(self, pair):
+        """One: a matrix of rank one."""
+        return np.ones(np.broadcast_shapes(pair.a.shape, pair.b.shape))
+
+    def dual_derivative(self, pair):
+        """Less than nothing: no Gram matrix at all."""
+        return -np.ones(np.broadcast_shapes(pair.a.shape, pair.b.shape))
+
+    def dual_error(self, pair):
+        """None."""
+        return 1e-16 * self.dual(pair)
+
+    def dual_derivative_error(self, pair):
+        """None."""
+        return 1e-16 * self.dual(pair)
+
+
+def test_a_kernel_that_breaks_the_theorem_is_violated():
+    claims = by_name(jl.studies.definiteness(X, activations=[WrongErf()], variants=False))
+    assert claims["WrongErf, as given"].verdict is Verdict.VIOLATED
+
+
+def test_a_reason_that_the_matrix_contradicts_is_violated(monkeypatch):
+    from jaxlimit.kernels import _gram
+
+    monkeypatch.setattr(_gram, "singularities", lambda activation, x: ("points 0 and 1 are equal",))
+    (claim,) = jl.studies.definiteness(X, activations=[jl.activations.Erf()], variants=False).claims
+    assert claim.expected == SINGULAR
+    assert claim.verdict is Verdict.VIOLATED
+
+
+def test_laws_without_full_support_and_unknown_facts_leave_the_theorem_silent():
+    class Unknown(jl.activations.AbstractActivation):
+        """tanh, undeclared."""
+
+        def __call__(self, u):
+            """tanh(u)."""
+            return u.__array_namespace__().tanh(u)
+
+        def derivative(self, u):
+            """1 − tanh²(u)."""
+            return 1.0 - self(u) ** 2
+
+    (claim,) = jl.studies.definiteness(X, activations=[Unknown()], rule=jl.kernels.Quadrature(), variants=False).claims
+    assert claim.verdict is Verdict.UNDECIDED
+    assert "σ is no polynomial, σ grows slowly" in claim.reason
+    assert "given: " in claim.error  # quadrature's assumption
+
+
+def test_the_approach_to_parallel_points_is_quadratic_for_erf_and_linear_for_the_rectifier():
+    slopes = {}
+    for activation in (jl.activations.Erf(), jl.activations.Relu()):
+        found = _definiteness._approach(jl.networks.Shallow(activation), 1.0, None)
+        kept = (found.angles < 0.05) & (found.lower > 100 * found.floor)
+        assert np.sum(kept) >= 7
+        middle = np.sqrt(found.lower[kept] * found.upper[kept])
+        slopes[type(activation).__name__] = np.polyfit(np.log(found.angles[kept]), np.log(middle), 1)[0]
+        assert np.all(found.lower <= found.upper)
+    # σ smooth: features move by θ, their squared distance is of order θ²; a kinked σ' moves by √θ in mean square.
+    assert slopes == {"Erf": pytest.approx(2.0, abs=0.01), "Relu": pytest.approx(1.0, abs=0.03)}
+    apart = _definiteness._approach(jl.networks.Shallow(jl.activations.Erf()), 2.0, None)
+    assert apart.lower.min() > 0.03
+
+
+def test_bad_arguments_are_refused():
+    for arguments, message in (
+        ({"activations": []}, "`activations` must not be empty"),
+        ({"activations": [jl.activations.Erf]}, "`activations` must be a AbstractActivation"),
+        ({"activations": [jl.activations.Tanh()]}, "`rule` must be given"),
+        ({"rule": jl.kernels.MonteCarlo(64)}, "`rule` must bound its errors"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jl.studies.definiteness(X, **arguments)
+    with pytest.raises(ValueError, match="`x` must be finite"):
+        jl.studies.definiteness([[math.nan]])
+
+
+@pytest.mark.slow
+def test_every_panel_draws(report):
+    for panel in report.panels:
+        assert jl.plots.png_bytes(panel.draw)[1:4] == b"PNG"
+    assert [panel.name for panel in report.panels] == ["smallest", "approach"]

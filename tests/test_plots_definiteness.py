@@ -1,0 +1,42 @@
+"""Figures of proofs: what is proved, what is singular and what is undecided can be told apart."""
+
+import numpy as np
+import pytest
+
+from jaxlimit import plots
+
+
+def drawn(ax, label):
+    (line,) = [line for line in ax.lines if line.get_label() == label]
+    return line.get_xdata().tolist(), line.get_ydata().tolist()
+
+
+def test_each_case_has_a_row_with_the_mark_of_its_status():
+    names = ["Erf, as given", "Erf, opposite point", "Relu, as given"]
+    ax = plots.definiteness(names, [0.01, -1e-15, -1e-14], [0.04, 1e-15, 1e-14], [1e-15, 2e-15, 3e-14], [0, 1, 0])
+    assert drawn(ax, "proved positive definite") == ([pytest.approx(0.02)], [0])
+    assert drawn(ax, "singular, for a reason in the data") == ([2e-15], [1])
+    assert drawn(ax, "undecided") == ([3e-14], [2])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Erf, as given", "opposite point", "Relu, as given"]
+
+
+def test_the_approach_goes_to_the_right_and_leaves_open_what_is_not_proved():
+    angles = np.array([1e-1, 1e-4, 1e-8])
+    ax = plots.approach(angles, [1e-2, 1e-8, -1e-16], [4e-2, 4e-8, 2e-16], [1e-15] * 3, label="Erf")
+    assert ax.xaxis_inverted()
+    proved = ax.lines[0]
+    assert np.allclose(proved.get_ydata(), [2e-2, 2e-8])
+    assert ax.lines[1].get_ydata().tolist() == [2e-16]
+    assert ax.lines[1].get_markerfacecolor() == "none"
+    again = plots.approach(angles, [1e-2] * 3, [1e-2] * 3, [1e-15] * 3, ax, label="Relu")
+    assert again is ax
+    assert ax.xaxis_inverted()
+    assert ax.lines[3].get_color() != proved.get_color()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["Erf", "Relu"]
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="`lower` must have shape"):
+        plots.definiteness(["a"], [0.1, 0.2], [0.2], [1e-15], [False])
+    with pytest.raises(ValueError, match="`angles` must be > 0"):
+        plots.approach([0.0], [0.1], [0.2], [1e-15])
