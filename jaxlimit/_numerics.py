@@ -99,7 +99,7 @@ def pairs(x: Host, x2: Host, std: float = 1.0, moved: float | Host = 0.0, moved2
     the standard deviation and scaling add three roundings. A normalised vector is off by (d/2 + 3)u in
     norm, so |p ± q| is off by (2d + 12)u, and θ, whose derivatives in |p ± q| are at most 1, by twice
     that; the constants below are larger. Where |cos θ| ≤ 1/2, √(2 ± 2 cos θ) is off by no more than
-    that either: the cosine is off by (2d + 9)u, and the root is at least 1.
+    that either: the cosine is off by (2d + 9)u, and the root is at least 1. Elsewhere see `_apart`.
 
     `moved` [points] ≤ 1/100 bounds how far the rows of x are from where they should be, relative to their
     norms, and `moved2` the same of x2. A norm then moves by as much, its square by twice that and a little,
@@ -111,10 +111,9 @@ def pairs(x: Host, x2: Host, std: float = 1.0, moved: float | Host = 0.0, moved2
     r = std**2 * (x @ x2.T)
     cosine = r / (np.sqrt(np.where(a == 0, 1.0, a)) * np.sqrt(np.where(b == 0, 1.0, b)))
     near, opposite = bool(np.max(cosine, initial=0.0) > 0.5), bool(np.min(cosine, initial=0.0) < -0.5)
-    # Differences of vectors take d operations a pair; a matrix product takes them at many times the speed.
     p, q = (_unit(x), _unit(x2)) if near or opposite else (x, x2)
-    minus = scipy.spatial.distance.cdist(p, q) if near else np.sqrt(2.0 - 2.0 * cosine)
-    plus = scipy.spatial.distance.cdist(p, -q) if opposite else np.sqrt(2.0 + 2.0 * cosine)
+    minus = _apart(p, q, cosine) if near else np.sqrt(2.0 - 2.0 * cosine)
+    plus = _apart(p, -q, -cosine) if opposite else np.sqrt(2.0 + 2.0 * cosine)
     for zero in ((a == 0)[:, 0], (slice(None), (b == 0)[0])):
         minus[zero] = plus[zero] = np.sqrt(2.0)
     shift: float | Host = 0.0
@@ -122,6 +121,35 @@ def pairs(x: Host, x2: Host, std: float = 1.0, moved: float | Host = 0.0, moved2
         shift = np.broadcast_to(moved, x.shape[0])[:, None] + np.broadcast_to(moved2, x2.shape[0])[None, :]
     relative, angular = (d + 6) * UNIT + 2.05 * shift, (4 * d + 48) * UNIT + 1.05 * shift
     return Pairs(a, b, r, minus, plus, relative, angular, shift, (x, x2), std)
+
+
+def _apart(p: Host, q: Host, cosine: Host) -> Host:
+    """|p − q| of unit vectors, off by at most (2d + 12)u like the differences themselves.
+
+    Differences take d operations a pair, a matrix product takes them at many times the speed: where the
+    cosine is at most 1/2 its root will do. Where more pairs are closer than that, as for images of one
+    kind, the origin is moved to m among them. With p' = p − m and s = |p'|² + |q'|² the square s − 2p'·q'
+    is off by (2d + 3)u s, so the root r by (d + 2)u s/r, to which p and q add (d + 6)u and the move 2u:
+    fine where s ≤ r. What is left is taken from differences.
+    """
+    root = np.sqrt(np.maximum(2.0 - 2.0 * cosine, 0.0))
+    close = cosine > 0.5
+    if 16 * np.count_nonzero(close) > close.size:
+        centre = q.mean(axis=0)
+        left, right = p - centre, q - centre
+        size = np.einsum("ij,ij->i", left, left)[:, None] + np.einsum("ij,ij->i", right, right)[None, :]
+        square = size - 2.0 * (left @ right.T)
+        moved = close & (size**2 <= square)
+        np.sqrt(square, out=root, where=moved)
+        close &= ~moved
+    if 4 * np.count_nonzero(close) > close.size:
+        return scipy.spatial.distance.cdist(p, q)
+    i, j = np.nonzero(close)
+    chunk = max(1, 2**16 // p.shape[1])
+    for k in range(0, i.size, chunk):
+        rows, columns = i[k : k + chunk], j[k : k + chunk]
+        root[rows, columns] = np.linalg.norm(p[rows] - q[columns], axis=1)
+    return root
 
 
 def _unit(x: Host) -> Host:

@@ -4,11 +4,15 @@ import math
 from fractions import Fraction
 
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+import jaxlimit as jl
 from jaxlimit.kernels import Gram, _witness, certify
+from tests import systems
+from tests.cases import ACTIVATIONS, each
 from tests.exact import (
     NOT_PD,
     UNDECIDED,
@@ -114,3 +118,38 @@ def test_scaling_by_powers_of_two_stays_exact():
     for factors in ([1.0], [1.0, -1.0, 1.0], [0.0, 1.0, 1.0]):
         with pytest.raises(ValueError, match="Argument `factors` must"):
             Gram(erf_kernel(3)).scaled(factors)
+
+
+CLOSED = {name: case for name, case in ACTIVATIONS.items() if case.dual is not None}
+HARD = {  # norms and angles of five points in the plane
+    "norms": ([1e-3, 0.03, 1.0, 10.0, 100.0], [0.0, 0.5, 1.1, 1.9, 2.7]),
+    "small": ([1e-3, 1e-3, 2e-3, 3e-3, 5e-3], [0.0, 1e-3, 0.7, 1.5, 2.5]),
+    "large and close": ([100.0, 100.0, 99.0, 50.0, 100.0], [0.0, 1e-9, 1e-5, 1e-3, 3.1]),
+    "nearly parallel": ([1.0, 1.0, 1.0, 2.0, 1.0], [0.0, 1e-12, 1e-7, 1e-5, 1e-2]),
+    "nearly opposite": ([1.0, 1.0, 3.0, 1.0, 1.0], [0.0, math.pi - 1e-12, math.pi - 1e-6, 1e-9, 1.5]),
+}
+
+
+def precise_smallest(case, x, variance):
+    """λ_min of the exact kernel of these float64 points, in 60 digits."""
+    kernel = mpmath.matrix(len(x))
+    for i in range(len(x)):
+        for j in range(i + 1):
+            a, b, r = systems.precise_moments(x[i], x[j])
+            kernel[i, j] = kernel[j, i] = case.dual(a, b, r) + variance * case.dual_derivative(a, b, r) * r
+    return min(mpmath.eigsy(kernel, eigvals_only=True))
+
+
+@pytest.mark.parametrize("points", HARD)
+@pytest.mark.parametrize("case", each(CLOSED))
+def test_the_smallest_eigenvalue_of_the_exact_kernel_is_inside_the_proved_interval(case, points):
+    norms, angles = (np.array(v) for v in HARD[points])
+    x = norms[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    network = jl.networks.Shallow(case.activation, jl.Initial(c=jl.initial.Rademacher(0.5)))  # E c² = 1/4 exactly
+    certificate = certify(jl.gram(network, x))
+    with mpmath.workdps(60):
+        exact = precise_smallest(case, x, mpmath.mpf(1) / 4)
+        assert mpmath.mpf(certificate.lower) <= exact + mpmath.mpf(10) ** -50
+        assert exact <= mpmath.mpf(certificate.upper) + mpmath.mpf(10) ** -50
+    # The interval says something: it is no wider than a few floors.
+    assert certificate.upper - certificate.lower <= 8 * certificate.floor + 1e-3 * abs(certificate.upper)
