@@ -87,15 +87,46 @@ def case(points: int, replicas: int, repeats: int, others: bool = True) -> None:
             report(name, times[name], None, best, f"{ratio:.1f} times as long, differs by {gap:.0e}")
 
 
+def krylov(sizes: tuple[int, ...], chosen: int = 8) -> None:
+    """Mean at all points and law at a few: Krylov spaces against the eigendecomposition, kernels made beforehand."""
+    print(f"\nKrylov spaces, tolerance 1e-10, T = {TIMES} times up to {TS[-1]:g}, α = 10; law at {chosen} points")
+    print("       M    eigh    mean  dimension  law, 8 points  eigh/(mean + law)   differs by")
+    for points in sizes:
+        problem = jl.Problem(
+            jl.data.sphere(points=points, inputs=INPUTS),
+            jl.networks.Shallow(jl.activations.Erf(), jl.Initial()),
+            learning_rate=10.0,
+        )
+        limit, spectral = jl.KrylovLimit(problem), jl.SpectralLimit(problem)
+        zero, which = np.zeros(points), list(range(chosen))
+        times = seconds(
+            {
+                "eigh": lambda s=spectral: np.linalg.eigh(s.symmetric().value),
+                "mean": lambda k=limit, z=zero: k.solve(z, TS),
+                "law": lambda k=limit, w=which: k.law(TS, w),
+            },
+            1,
+        )
+        found = limit.solve(zero, TS)
+        gap = float(np.max(np.abs(found.values - spectral.path(zero, TS))))
+        ratio = times["eigh"] / (times["mean"] + times["law"])
+        print(
+            f"  {points:6d} {times['eigh']:6.2f}s {times['mean']:6.3f}s {int(found.dimension):10d} "
+            f"{times['law']:13.3f}s {ratio:18.1f} {gap:12.0e}"
+        )
+
+
 def main(quick: bool = False) -> None:
     """Print one table for each number of points."""
     print(f"{cores()} cores, NumPy {np.__version__}, jax {jax.__version__}, erf, sphere points with {INPUTS} inputs")
     if quick:
         case(20, 100, 2)
+        krylov((100,))
         return
     case(20, 100_000, 5)
     case(300, 10_000, 5)
     case(1500, 2_000, 3, others=False)
+    krylov((1000, 2000, 4000))
 
 
 if __name__ == "__main__":

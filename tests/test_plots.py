@@ -302,3 +302,11 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         plots.qq(np.arange(5.0), 0.0, 1.0)
     with pytest.raises(ImportError, match=r"pip install 'jaxlimit\[plot\]'"):
         plots.png_bytes(draw)
+
+
+def test_a_predicted_size_puts_the_guide_where_it_belongs():
+    nan = float("nan")
+    ax = plots.rate([64, 256], [0.2, 0.1], [0.01, 0.01], nan, nan, nan, -0.5, predicted_coefficient=0.8)
+    (guide,) = (line for line in ax.lines if line.get_linestyle() == "--")
+    assert np.allclose(guide.get_ydata(), 0.8 * np.asarray(guide.get_xdata()) ** -0.5)
+    assert "predicted, size and slope" in ax.get_legend().get_texts()[-1].get_text()

@@ -10,7 +10,7 @@ import scipy.integrate
 import jaxlimit as jl
 from jaxlimit.losses import AbstractLoss
 from tests import laws, systems
-from tests.cases import ACTIVATIONS
+from tests.cases import ACTIVATIONS, LOSSES, each, most_slow
 
 CASE = ACTIVATIONS["erf"]
 DATA = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5))
@@ -125,3 +125,77 @@ def test_between_the_ends_of_the_scalings_every_path_starts_at_zero(gamma):
     paths = ode.sample(TS, 8, jax.random.key(0))
     assert not paths[:, 0].any()
     assert relative_error(paths, jl.SpectralLimit(problem).law(TS).mean) <= ode.error
+
+
+def test_the_achieved_error_of_the_linear_equation_is_that_against_the_exact_solution():
+    ode, spectral = both(jnp.float64)
+    found = ode.solve(START, TS, systems.FULL_AT, START_AT)
+    exact = spectral.path(START, TS, at=systems.FULL_AT, h0_at=START_AT)
+    assert np.array_equal(found.values, ode.path(START, TS, at=systems.FULL_AT, h0_at=START_AT))
+    assert np.array_equal(found.error, np.max(np.abs(found.values - exact), axis=-1))
+    assert 0 < found.error.max() <= found.stated == ode.error * np.max(np.abs(exact))
+    assert found.steps.shape == (2,)
+    assert np.all(found.steps > 10)
+    assert (found.reference, found.solver) == ("the exact solution", "Tsit5")
+
+
+def with_loss(loss, y, alpha=2.0, **settings):
+    data = jl.Data(DATA.x, y, DATA.weights)
+    network = jl.networks.Shallow(CASE.activation, jl.Initial())
+    return jl.OdeLimit(jl.Problem(data, network, loss=loss, learning_rate=alpha), dtype=jnp.float64, **settings)
+
+
+@pytest.mark.parametrize("case", most_slow(each(LOSSES)[1:]))
+def test_every_loss_agrees_with_radau_and_says_how_well(case):
+    """The estimate of the error from a second solve is right to a tenth; the stated bound holds; stiff and mild."""
+    y = np.sign(DATA.y) if case.signs else DATA.y
+    kernel, _ = systems.textbook_kernels("erf", DATA.x, DATA.x)
+    for alpha in (2.0, 200.0):
+        ode = with_loss(case.loss, y, alpha, tolerance=1e-6)
+        found = ode.solve(START[0], TS)
+
+        def field(_, h, alpha=alpha):
+            return -alpha * kernel @ (DATA.weights * case.derivative(h, y))
+
+        exact = scipy.integrate.solve_ivp(field, (0, 40), START[0], "Radau", TS, rtol=1e-11, atol=1e-12).y.T
+        truth = np.max(np.abs(found.values - exact), axis=-1)
+        assert np.all(truth <= found.stated)
+        assert np.all(np.abs(found.error - truth) <= 0.1 * np.max(truth) + 1e-9)
+        assert found.reference == "a second solve at tolerance 1e-08 in float64"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "solver", [diffrax.Tsit5(), diffrax.Dopri8(), diffrax.Kvaerno5()], ids=lambda s: type(s).__name__
+)
+@pytest.mark.parametrize("loss", ["squared error", "pseudo-Huber"])
+def test_the_stated_error_bounds_the_achieved_one_for_every_solver(solver, loss):
+    for alpha in (1.0, 300.0):
+        ode = with_loss(LOSSES[loss].loss, DATA.y, alpha, solver=solver, tolerance=1e-6, max_steps=20_000)
+        found = ode.solve(START[0], TS)
+        assert found.error.max() <= found.stated
+        assert found.solver == type(solver).__name__
+
+
+@pytest.mark.slow
+def test_each_halving_of_the_tolerance_reduces_the_achieved_error():
+    """Tolerances 1e-4, 5e-5, …: the error follows, in all by the factor of the tolerances to within 5."""
+    tolerances = 1e-4 / 2.0 ** np.arange(6)
+    errors = [both(jnp.float64, tolerance=e)[0].solve(START[0], [0.3, 2.0]).error.max() for e in tolerances]
+    assert np.all(np.diff(errors) < 0)
+    assert 32 / 5 < errors[0] / errors[-1] < 32 * 5
+
+
+def test_the_exponential_loss_of_one_point_falls_like_the_inverse_of_time():
+    """dh = λe^{−h}dt for y = 1, so e^h = e^{h_0} + λt and the loss is 1/(e^{h_0} + λt)."""
+    data = jl.Data([[1.0, 0.0]], [1.0])
+    ode = jl.OdeLimit(jl.Problem(data, jl.networks.Shallow(CASE.activation), loss=jl.Exponential()), dtype=jnp.float64)
+    rate, ts = ode.kernel.gram.value[0, 0], [0.0, 1.0, 100.0, 1e4]
+    found = ode.solve([0.5], ts)
+    assert np.max(np.abs(found.values[:, 0] - np.log(np.exp(0.5) + rate * np.array(ts)))) <= found.stated
+    assert np.exp(-found.values[-1, 0]) * rate * ts[-1] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_tolerance_without_room_for_a_finer_solve_is_refused():
+    with pytest.raises(ValueError, match="Argument `tolerance` must exceed"):
+        with_loss(jl.PseudoHuber(), DATA.y, tolerance=2e-15).solve(START[0], [0.0])
