@@ -9,7 +9,7 @@ A closed form takes some 20 to 40 operations an entry for the value, arc tangent
 radius; memory is touched once, for 16 bytes written. By quadrature an entry takes 2·64 multiply-adds or more.
 
 The last table is the kernel of finite networks: two symmetric products, 4NM² operations, against the machine's sgemm
-beside it, and what one network's kernel gets wrong of the limit's.
+beside it and against the features of all neurons at once, and what one network's kernel gets wrong of the limit's.
 """
 
 import argparse
@@ -108,21 +108,46 @@ def quadrature(sizes: tuple[int, ...], pairs: int, repeats: int) -> None:
             )
 
 
-def finite(width: int, points: int, repeats: int) -> None:
-    """The empirical kernel of one network, float32."""
-    x, erf = jl.data.sphere(points=points, inputs=INPUTS).x, network(jl.activations.Erf())
-    parameters = erf.init(width, INPUTS, jax.random.key(0))
-    compiled = jax.jit(lambda p: jl.empirical_gram(erf, p, jnp.asarray(x, jnp.float32)))
-    times = seconds(
-        {"kernel": lambda: jax.block_until_ready(compiled(parameters)), "sgemm": product(np.float32)}, repeats
-    )
-    rate = 4.0 * width * points**2 / times["kernel"]
-    gap = np.max(np.abs(np.asarray(compiled(parameters)) - jl.gram(erf, x).value))
+def finite(sizes: tuple[tuple[int, int], ...], repeats: int) -> None:
+    """The empirical kernel of one network, float32: neurons in chunks, against the features of all neurons at once."""
     print(
-        f"\nempirical kernel, N = {width}, M = {points}: {1e3 * times['kernel']:.1f} ms, products at"
-        f" {rate / 1e9:.0f} GF/s, {rate / peak(times['sgemm']):.0%} of sgemm;"
-        f" worst entry {gap:.1e} from the limit's, √(1/N) = {width**-0.5:.1e}"
+        f"\n{'empirical kernel':>17s} {'points':>6s} {'streamed':>9s} {'at once':>9s} {'times':>6s} {'of sgemm':>9s}"
+        f" {'memory':>8s} {'at once':>8s} {'from the limit':>15s} {'√(1/N)':>8s}"
     )
+    for width, points in sizes:
+        x, erf = jl.data.sphere(points=points, inputs=INPUTS).x, network(jl.activations.Erf())
+        parameters = erf.init(width, INPUTS, jax.random.key(0))
+        inputs = jnp.asarray(x, jnp.float32)
+        streamed = jax.jit(lambda p: jl.empirical_gram(erf, p, inputs)).lower(parameters).compile()  # noqa: B023
+        whole = jax.jit(lambda p: at_once(erf, p, inputs)).lower(parameters).compile()  # noqa: B023
+        runs = {
+            "streamed": lambda: jax.block_until_ready(streamed(parameters)),  # noqa: B023 - called at once
+            "at once": lambda: jax.block_until_ready(whole(parameters)),  # noqa: B023
+            "sgemm": product(np.float32),
+        }
+        own, other, peer = seconds(runs, repeats).values()
+        memory = [temporaries(run) / 2**20 for run in (streamed, whole)]
+        gap = np.max(np.abs(np.asarray(streamed(parameters)) - jl.gram(erf, x).value))
+        share = 4.0 * width * points**2 / own / peak(peer)
+        print(
+            f"{width:17d} {points:6d} {1e3 * own:6.1f} ms {1e3 * other:6.1f} ms {other / own:5.1f}x {share:9.0%}"
+            f" {memory[0]:5.0f} MB {memory[1]:5.0f} MB {gap:15.1e} {width**-0.5:8.1e}"
+        )
+
+
+def temporaries(run: Any) -> float:
+    """Bytes that a compiled program asks for beside its arguments and results."""
+    return float(run.memory_analysis().temp_size_in_bytes)
+
+
+def at_once(network: jl.networks.Shallow, parameters: jl.networks.Neurons, x: jax.Array) -> jax.Array:
+    """The same products from features [points, neurons]."""
+    c, w = parameters
+    u = jnp.einsum("pd,nd->pn", x, w, precision="highest")
+    features, slopes = network.activation(u), network.activation.derivative(u) * c
+    inner = jnp.matmul(x, x.T, precision="highest")
+    outer = [jnp.matmul(f, f.T, precision="highest") for f in (features, slopes)]
+    return (outer[0] + outer[1] * inner) / len(c)
 
 
 def main(quick: bool = False) -> None:
@@ -131,11 +156,11 @@ def main(quick: bool = False) -> None:
     if quick:
         closed_forms((100, 200), 2)
         quadrature((100,), 100, 1)
-        finite(1024, 100, 2)
+        finite(((1024, 100),), 2)
         return
     closed_forms((500, 2000, 5000), 5)
     quadrature((500, 2000), PAIRS, 5)
-    finite(16384, 512, 9)
+    finite(((16_384, 64), (65_536, 128), (16_384, 512), (65_536, 512), (16_384, 1024)), 7)
 
 
 if __name__ == "__main__":
