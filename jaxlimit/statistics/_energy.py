@@ -33,7 +33,7 @@ class EnergyDistance(AbstractCharacteristicDistance):
 
         >>> from jaxlimit.statistics import EnergyDistance
         >>> round(EnergyDistance().detectable(replicas=8192, tests=5, level=0.01, power=0.95, points=20), 3)
-        0.075
+        0.078
     """
 
     margin: float = eqx.field(static=True, default=0.1)

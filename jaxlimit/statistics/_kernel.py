@@ -31,7 +31,7 @@ class KernelDiscrepancy(AbstractCharacteristicDistance):
 
         >>> from jaxlimit.statistics import KernelDiscrepancy
         >>> round(KernelDiscrepancy().detectable(replicas=8192, tests=5, level=0.01, power=0.95, points=20), 3)
-        0.08
+        0.078
     """
 
     margin: float = eqx.field(static=True, default=0.1)

@@ -44,7 +44,7 @@ class WhitenedMoments(AbstractStatistic):
 
         >>> from jaxlimit.statistics import WhitenedMoments
         >>> round(WhitenedMoments().detectable(replicas=8192, tests=15, level=0.01, power=0.95, points=20), 3)
-        0.1
+        0.078
     """
 
     margin: float = eqx.field(static=True, default=0.1)
