@@ -1,10 +1,10 @@
 """The documentation is true: its Python runs, what it prints is what it says, its links lead somewhere.
 
-The examples run in the same process, with small numbers; in full they are run by the build of the site, and by the
+One example runs in the same process, with small numbers; in full all are run by the build of the site, and by the
 slow tests, which read the verdicts that the text around them speaks of.
 
 Blocks marked `python` of one page run from top to bottom in one namespace, like a session; a block marked `text`
-that follows one is its output, word for word. The pages run in a process of their own, with JAX as a reader finds
+that follows one is its output, word for word. The pages run in processes of their own, with JAX as a reader finds
 it and not as `conftest.py` sets it, and a warning is an error there too.
 """
 
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import traceback
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+NATIVE = "extending.md"
+"""The page that shows native code; numba is kept from the others."""
+
+QUICK = ROOT / "docs" / "examples" / "theorem.py"
 SMALLER = {"REPLICAS": 16, "WIDTHS": (16, 32, 64)}
 """What the examples' constants are when nobody looks at the verdicts."""
 
@@ -87,39 +92,54 @@ def name(page):
     return page.relative_to(ROOT).as_posix()
 
 
-def main():
-    """Run every page; the last line on stdout maps each to its traceback, or to nothing where it is true."""
+def shares():
+    """The pages and the quick example in two lists of about the same work, for two processes."""
+    ranked = sorted(
+        PAGES, key=lambda page: sum(len(code) for kind, _, code in blocks(page.read_text()) if kind == "python")
+    )
+    return ranked[::2], [QUICK, *ranked[1::2]]
+
+
+def main(paths):
+    """Run these pages; the last line on stdout maps each to its traceback, or to nothing where it is true."""
     import jaxlimit  # noqa: F401 - what other packages warn about on import is not the page's doing
 
     warnings.simplefilter("error")
     failures = {}
-    for page in PAGES:
+    for path in map(Path, paths):
+        # XLA gives the same numbers, and numba takes long to compile what the pages ask for.
+        if path.name == NATIVE:
+            sys.modules.pop("numba", None)
+        else:
+            sys.modules["numba"] = None
         try:
-            run(page.read_text(encoding="utf-8"), name(page))
+            if path == QUICK:
+                hooks().run(path, SMALLER)
+            else:
+                run(path.read_text(encoding="utf-8"), name(path))
         except Exception:
-            failures[name(page)] = traceback.format_exc()
-    for example in EXAMPLES:
-        try:
-            hooks().run(example, SMALLER)
-        except Exception:
-            failures[name(example)] = traceback.format_exc()
+            failures[name(path)] = traceback.format_exc()
     print(json.dumps(failures))
 
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory):
-    """What went wrong in each page, in one fresh interpreter that sees no JAX settings."""
+    """What went wrong in each page, in two fresh interpreters that see no JAX settings."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
-    # numba then optimises less: the same programs, compiled in a third of the time.
-    plain["NUMBA_OPT"] = "1"
-    program = [sys.executable, __file__]
-    folder = tmp_path_factory.mktemp("reader")
-    done = subprocess.run(program, capture_output=True, text=True, timeout=300, cwd=folder, env=plain)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def reader(paths):
+        program = [sys.executable, __file__, *map(str, paths)]
+        folder = tmp_path_factory.mktemp("reader")
+        done = subprocess.run(program, capture_output=True, text=True, timeout=600, cwd=folder, env=plain)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(reader, shares())
+    return first | second
 
 
-@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=name)
+@pytest.mark.parametrize("page", [*PAGES, QUICK], ids=name)
 def test_the_code_of_the_page_runs_and_prints_what_the_page_says(page, failures):
     assert name(page) not in failures, failures[name(page)]
 
@@ -200,10 +220,9 @@ def public(room):
     folder = ROOT / "jaxlimit" / room / "__init__.py"
     path = folder if folder.exists() else folder.parent.with_suffix(".py")
     body = ast.parse(path.read_text(encoding="utf-8")).body
+    found = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     if path == folder:
-        found = {a.asname for node in body if isinstance(node, ast.ImportFrom) for a in node.names if a.asname}
-    else:
-        found = {node.name for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+        found |= {a.asname for node in body if isinstance(node, ast.ImportFrom) for a in node.names if a.asname}
     return {n for n in found if not n.startswith("_")}
 
 
@@ -234,4 +253,4 @@ def test_every_page_is_in_the_navigation():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
