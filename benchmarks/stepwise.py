@@ -5,6 +5,8 @@ Peers, in the same run, taking turns: `vmap` of `scan` of `jax.grad` with `optax
 by XLA. The whole call includes drawing the networks, for us and for JAX; the chain alone is the whole call less
 the same call with no step.
 
+Steps on all points and steps of Adam have a table of their own, against JAX with optax.
+
 Work per neuron and step, r coordinates: r multiply-adds forward, r more to update, about 25 operations for the
 activation and its slope, so 4r + 25 operations; w is read and written once, 8r bytes in float32, from the
 second-level cache, where w of one network lives at these widths. With few points (2M ≤ 3r) the M rows of
@@ -145,6 +147,53 @@ def case(name: str, data: jl.Data, replicas: int, width: int, until: float, repe
     )
 
 
+def other_steps(problem: jl.Problem, replicas: int, width: int, until: float, repeats: int) -> None:
+    """Steps on all points, and Adam: ours against `vmap` of `scan` of `jax.grad` with optax, on the same draws."""
+    key, steps = jax.random.key(0), problem.scaling.steps(until, width)
+    drawn = [jl.simulation.draws(problem, width, key, r, steps) for r in range(replicas)]
+    c, w, indices = (np.stack(part) for part in zip(*drawn, strict=True))
+    x, y = jnp.asarray(problem.data.x, jnp.float32), jnp.asarray(problem.data.y, jnp.float32)
+    adam, sgd = optax.adam(1e-3), optax.sgd(problem.learning_rate / width)
+
+    def peer(optimiser: optax.GradientTransformation, full: bool) -> Callable[[], np.ndarray]:
+        def loss(parameters: tuple[jax.Array, jax.Array], points: jax.Array, targets: jax.Array) -> jax.Array:
+            c, w = parameters
+            return 0.5 * jnp.mean((targets - jnp.tanh(points @ w.T) @ c / jnp.sqrt(width)) ** 2)
+
+        def train(c: jax.Array, w: jax.Array, indices: jax.Array) -> jax.Array:
+            def step(carry: Any, i: jax.Array) -> Any:
+                parameters, state = carry
+                points, targets = (x, y) if full else (x[i][None], y[i][None])
+                updates, state = optimiser.update(jax.grad(loss)(parameters, points, targets), state, parameters)
+                return (optax.apply_updates(parameters, updates), state), None
+
+            (parameters, _), _ = jax.lax.scan(step, ((c, w), optimiser.init((c, w))), indices)
+            return jnp.tanh(x @ parameters[1].T) @ parameters[0] / jnp.sqrt(width)
+
+        compiled = jax.jit(jax.vmap(train))
+        return lambda: np.asarray(compiled(c, w, indices))
+
+    def ours(**settings: Any) -> Callable[[], np.ndarray]:
+        method = settings.pop("method", jl.Stepwise(native=False))
+        return lambda: jl.simulate(
+            problem, width, [until], replicas=replicas, key=key, method=method, **settings
+        ).values[:, 0]
+
+    pairs = {
+        "full batch": (ours(batch=None), peer(sgd, full=True)),
+        "full batch, SStep(N/4)": (ours(batch=None, method=jl.SStep(block=width // 4)), peer(sgd, full=True)),
+        "adam": (ours(optimiser=adam), peer(adam, full=False)),
+        "adam, full batch": (ours(optimiser=adam, batch=None), peer(adam, full=True)),
+    }
+    print(f"\n{replicas} replicas, N = {width}, M = 20, T = {until:g}: ns per neuron and step, whole calls")
+    print(f"{'':24s} {'ours':>8s} {'JAX':>8s} {'ratio':>7s} {'disagree':>9s}")
+    for name, (own, other) in pairs.items():
+        apart = float(np.max(np.abs(own() - other())))
+        times = seconds({"ours": own, "JAX": other}, repeats)
+        each = {who: time / (replicas * width * steps) * 1e9 for who, time in times.items()}
+        print(f"{name:24s} {each['ours']:8.2f} {each['JAX']:8.2f} {each['JAX'] / each['ours']:6.1f}x {apart:9.0e}")
+
+
 def main(quick: bool = False) -> None:
     """Print the table: ns per neuron-step of the whole call and of the chain alone, ratios to JAX, the floor."""
     print(f"nanoseconds per neuron-step, {cores()} cores, {jax.devices()[0].device_kind}, jax {jax.__version__}, tanh")
@@ -156,10 +205,12 @@ def main(quick: bool = False) -> None:
     small, digits = jl.data.sphere(points=20, inputs=10), jl.data.digits(points=20)
     if quick:
         case("8, 512, 10, 20, 1", small, 8, 512, 1.0, 2)
+        other_steps(problem_of(small), 4, 256, 0.25, 1)
         return
     case("32, 1024, 10, 20, 1", small, 32, 1024, 1.0, 9)
     case("8, 4096, 10, 20, 0.5", small, 8, 4096, 0.5, 9)
     case("32, 1024, 64 (r=20), 20, 1", digits, 32, 1024, 1.0, 9)
+    other_steps(problem_of(small), 8, 1024, 0.25, 5)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
+from jaxlimit.studies import _build
 
 X = [[1.0, 0.0], [0.6, 0.8], [-0.5, 1.0]]
 Y = [1.0, -1.0, 0.5]
@@ -154,3 +155,25 @@ def test_the_default_teacher_is_odd_and_neither_linear_nor_far_from_it():
 def test_a_teacher_must_return_a_number_for_every_point(function, message):
     with pytest.raises(ValueError, match=message):
         jl.data.teacher(4, 3, function)
+
+
+def test_inputs_of_a_teacher_may_be_gaussian():
+    sphere, gaussian = (jl.data.teacher(50, 4, seed=3, unit_norm=unit) for unit in (True, False))
+    assert np.max(np.abs(gaussian.x / np.linalg.norm(gaussian.x, axis=1, keepdims=True) - sphere.x)) < 1e-15
+    # E|x|² = 4 with variance 8: five standard errors.
+    assert abs(np.mean(np.sum(gaussian.x**2, axis=1)) - 4) < 5 * np.sqrt(8 / 50)
+
+
+def test_all_patients_are_taken_unless_told_otherwise_and_no_two_are_alike():
+    everyone = jl.data.diabetes()
+    assert everyone.points == 442
+    directions = everyone.x @ everyone.x.T - 2 * np.eye(442)
+    assert np.max(np.abs(directions[~np.eye(442, dtype=bool)])) < 1 - 1e-6
+
+
+@pytest.mark.parametrize(
+    "table", [{"source": "diabetes", "points": 30}, {"source": "teacher", "points": 6, "inputs": 3}]
+)
+def test_they_can_be_named_in_settings(table):
+    settings = _build.resolved_settings({"data": table})
+    assert _build.problem_from(settings).data.points == table["points"]

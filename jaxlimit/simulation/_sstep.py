@@ -1,6 +1,7 @@
 """SStep: the same chain, many steps at a time, because within a block a wide network is its own linearisation."""
 
 import warnings
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -35,6 +36,11 @@ LONGEST = 2**20
 
 MANY_POINTS = 256
 """With more data points than this the products of XLA are better than those of the native loop."""
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as a number of Python: settings are compared when a program is looked up."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class SStep(AbstractMethod):
@@ -90,17 +96,17 @@ class SStep(AbstractMethod):
         (True, True)
     """
 
-    block: int | None = eqx.field(static=True, default=None)
-    order: int = eqx.field(static=True, default=1)
-    tolerance: float | None = eqx.field(static=True, default=None)
-    lanes: int | None = eqx.field(static=True, default=None)
+    block: int | None = eqx.field(static=True, default=None, converter=_plain)
+    order: int = eqx.field(static=True, default=1, converter=_plain)
+    tolerance: float | None = eqx.field(static=True, default=None, converter=_plain)
+    lanes: int | None = eqx.field(static=True, default=None, converter=_plain)
     native: bool | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
         """Block and lanes are whole and positive, the order is 1 or 2, the tolerance positive."""
         for name in ("block", "lanes"):
             optional_positive_integer(name, getattr(self, name))
-        whole = isinstance(self.order, int | np.integer) and not isinstance(self.order, bool)
+        whole = isinstance(self.order, int) and not isinstance(self.order, bool)
         require(whole and self.order in FRACTIONS, "order", "be 1 or 2", f"it is {self.order!r}")
         if self.tolerance is not None:
             tolerance = positive_number("tolerance", self.tolerance)

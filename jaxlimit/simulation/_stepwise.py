@@ -21,6 +21,10 @@ from jaxlimit.simulation._state import Chain, Constants, Fixed, Moving, Observe,
 from jaxlimit.simulation._steps import first_lost, over_steps, pull
 
 
+TURNS = 4
+"""Replicas of a lane that take turns on a CPU."""
+
+
 class Stepwise(AbstractMethod):
     """The exact chain. With e = −∂ℓ/∂g at one fresh sample (x, y) ~ π, and the OLD c on the right,
 
@@ -67,7 +71,9 @@ class Stepwise(AbstractMethod):
             # Its state, gradients and updates; each is read and written at every step.
             held = _optimiser.state_bytes(run.optimiser, run)
             seconds, state = seconds * (2 + held / parameters(run)), 2 * state + held
-        lanes = self.lanes or (lanes_in_cache(run) if run.on_cpus else lanes_on_device(state))
+        # Where replicas take turns on all points, more of them in a lane only keep other workers waiting.
+        most = TURNS if run.batch is None else lanes_in_cache(run)
+        lanes = self.lanes or (min(most, lanes_in_cache(run)) if run.on_cpus else lanes_on_device(state))
         if native:
             advance_lane = _native.chain(network, loss, run.dtype)
             return Chain("Stepwise(native=True)", advance_lane, lanes, 2, seconds, state + features(run, run.points), 0)

@@ -123,3 +123,26 @@ def test_finite_width_errors_of_the_mean_are_of_order_one_over_the_width():
     differences = (values - coupled(values))[:, 1:]
     assert np.all(np.abs(differences.mean(axis=0)) <= threshold(differences, 0.5 / 32))
     assert np.max(threshold(differences, 0.0)) < 0.5 / 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, None])
+def test_predictions_for_other_patients_have_the_joint_law_of_the_limit(batch):
+    """Eight patients to learn from, two others to predict, whose inputs lie outside the span of the eight.
+
+    Chance in the samples adds to covariances what the allowance holds; without it there is only the width's.
+    """
+    everyone = jl.data.diabetes()
+    data, others = jl.Data(everyone.x[:8], everyone.y[:8]), everyone.x[40:42]
+    question = systems.problem(CASE, data, alpha=4.0)
+    settings = {"replicas": NETWORKS, "key": jax.random.key(11), "at": others, "devices": jax.devices()[:1]}
+    values = jl.simulate(question, NEURONS, TS, batch=batch, **settings).values.astype(np.float64)
+    law = jl.SpectralLimit(question).law(TS, at=others)
+    centred = values - law.mean
+    assert np.all(np.abs(centred.mean(axis=0)) <= threshold(centred, ALLOWANCE))
+    products = centred[:, :, :, None] * centred[:, :, None, :]
+    allowed = threshold(products, ALLOWANCE)
+    assert np.all(np.abs(products.mean(axis=0) - law.covariance) <= allowed)
+    # Sharp enough to matter: predictions that stay where they start, and ones independent of the data's outputs.
+    assert np.all(np.abs(law.mean[2, 8:] - law.mean[0, 8:]) > 2 * threshold(centred, ALLOWANCE)[2, 8:])
+    assert np.any(np.abs(law.covariance[:, 8:, :8]) > 2 * allowed[:, 8:, :8])

@@ -324,7 +324,13 @@ def test_bad_settings_are_refused(settings):
         jl.SStep(**settings)
 
 
-@pytest.mark.slow
+def test_numbers_of_numpy_are_numbers():
+    method = jl.SStep(block=np.int64(4), order=np.int32(2), tolerance=np.float32(1e-3))
+    problem = problem_on(ACTIVATIONS["erf"])
+    run_of = Run(problem, problem.network, 64, 3, 0, 128, 1, np.dtype(np.float32), (jax.devices()[0],))
+    assert method.chain(run_of).name.startswith("SStep(tolerance=0.001, order=2")
+
+
 @pytest.mark.slow
 def test_native_blocks_stay_within_their_arrays(monkeypatch):
     """Compiled with every index checked: tiles, fours of points and fives of coordinates that are not full."""
