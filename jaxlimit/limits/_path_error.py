@@ -76,9 +76,8 @@ class Modes(eqx.Module):
     def divided(self, t: float) -> Float[Host, "points points"]:
         """∫_0^t e^{−λ_a(t−s)} e^{−λ_b s} ds, the divided difference of −e^{−λt}; t e^{−λt} where λ_a = λ_b."""
         low = np.minimum.outer(self.eigenvalues, self.eigenvalues)
-        return np.exp(-low * t) * decay_integral(
-            np.abs(np.subtract.outer(self.eigenvalues, self.eigenvalues)), np.float64(t)
-        )
+        gap = np.abs(np.subtract.outer(self.eigenvalues, self.eigenvalues))
+        return np.exp(-low * t) * decay_integral(gap, np.full(1, t))
 
 
 def sampling_noise(modes: Modes, t: float) -> Float[Host, "points points"]:

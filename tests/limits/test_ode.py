@@ -168,10 +168,9 @@ def test_every_loss_agrees_with_radau_and_says_how_well(case):
 @pytest.mark.parametrize(
     "solver", [diffrax.Tsit5(), diffrax.Dopri8(), diffrax.Kvaerno5()], ids=lambda s: type(s).__name__
 )
-@pytest.mark.parametrize("loss", ["squared error", "pseudo-Huber"])
-def test_the_stated_error_bounds_the_achieved_one_for_every_solver(solver, loss):
+def test_the_stated_error_bounds_the_achieved_one_for_every_solver(solver):
     for alpha in (1.0, 300.0):
-        ode = with_loss(LOSSES[loss].loss, DATA.y, alpha, solver=solver, tolerance=1e-6, max_steps=20_000)
+        ode = with_loss(LOSSES["pseudo-Huber"].loss, DATA.y, alpha, solver=solver, tolerance=1e-6, max_steps=20_000)
         found = ode.solve(START[0], TS)
         assert found.error.max() <= found.stated
         assert found.solver == type(solver).__name__
@@ -179,11 +178,11 @@ def test_the_stated_error_bounds_the_achieved_one_for_every_solver(solver, loss)
 
 @pytest.mark.slow
 def test_each_halving_of_the_tolerance_reduces_the_achieved_error():
-    """Tolerances 1e-4, 5e-5, …: the error follows, in all by the factor of the tolerances to within 5."""
-    tolerances = 1e-4 / 2.0 ** np.arange(6)
-    errors = [both(jnp.float64, tolerance=e)[0].solve(START[0], [0.3, 2.0]).error.max() for e in tolerances]
+    """Where accuracy and not growth limits the step, the error is proportional to the tolerance, to within a factor 2."""
+    tolerances, ts = 1e-5 / 2.0 ** np.arange(4), np.linspace(0.02, 2.0, 40)
+    errors = [both(jnp.float64, 100.0, tolerance=e)[0].solve(START, ts).error.max() for e in tolerances]
     assert np.all(np.diff(errors) < 0)
-    assert 32 / 5 < errors[0] / errors[-1] < 32 * 5
+    assert 4 < errors[0] / errors[-1] < 16
 
 
 def test_the_exponential_loss_of_one_point_falls_like_the_inverse_of_time():
