@@ -20,7 +20,6 @@ from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_on_devic
 from jaxlimit.simulation._state import Chain, Constants, Fixed, Moving, Observe, Run, recorded
 from jaxlimit.simulation._steps import first_lost, over_steps, pull
 
-
 TURNS = 4
 """Replicas of a lane that take turns on a CPU."""
 
