@@ -107,7 +107,7 @@ def main(quick: bool = False) -> None:
         peers(500, 100, 4, 1)
         return
     ours(100_000, 20, 3)
-    peers(100_000, 3000, 20, 3)
+    peers(100_000, 2000, 20, 1)
 
 
 if __name__ == "__main__":
