@@ -135,9 +135,9 @@ def test_native_blocks_are_those_of_xla(order):
 def test_a_tolerance_is_kept_or_said_to_be_missed(order):
     """Errors of gradient descent are alike from step to step: they add up, and are foretold the better."""
     data = jl.data.sphere(points=20, inputs=10)
-    settings = {"width": 1024, "ts": (1.0, 2.0), "replicas": 4, "seed": 977, "batch": None}
+    settings = {"width": 1024, "ts": (1.0, 2.0), "replicas": 2, "seed": 977, "batch": None}
     for gamma in (0.5, 0.75, 1.0):
-        for alpha in (1.0, 5.0, 20.0):
+        for alpha in (1.0, 20.0):
             problem = systems.problem(ACTIVATIONS["tanh"], data, gamma=gamma, alpha=alpha)
             exact = systems.run(problem, method=jl.SStep(1, native=True), **settings)
             for tolerance in (1e-2, 1e-3, 1e-4):
