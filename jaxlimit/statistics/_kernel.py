@@ -25,8 +25,6 @@ class KernelDiscrepancy(AbstractCharacteristicDistance):
     variance; small: fine structure, at the price of noise. Cost: linear in the number of replicas.
     Bounds, power: see `AbstractMultivariateStatistic`.
 
-    `finite_sample_bounds` needs no large numbers and no law of the samples, and is some ten times as wide.
-
     Good values: margin 0.1, scale 1, features 256. Source: references `mmd`, `random_features`.
 
         >>> from jaxlimit.statistics import KernelDiscrepancy

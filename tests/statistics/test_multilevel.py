@@ -154,3 +154,8 @@ def test_refusals():
         allocation([1.0], [1.0], 0.0)
     with pytest.raises(ValueError, match=r"Argument `standard_error` must be a number or have shape \(\)"):
         allocation([1.0], [1.0], [0.1])
+
+
+def test_an_allocation_that_nobody_could_count_is_refused():
+    with pytest.raises(ValueError, match="Argument `standard_error` must be within reach"):
+        allocation([1e300, 1.0], [1.0, 1.0], standard_error=1e-300)

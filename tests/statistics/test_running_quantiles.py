@@ -240,6 +240,8 @@ def test_refusals():
         Quantiles.around(samples_of(values[:1]))
     with pytest.raises(ValueError, match="Argument `bins` must be at least 2, but it is 1"):
         Quantiles.around(law, bins=1)
+    with pytest.raises(ValueError, match="Argument `bins` must be at most 16777216"):
+        Quantiles.around(law, bins=10**10)
     with pytest.raises(ValueError, match=r"Argument `samples` must have the save times"):
         quantiles.add(samples_of(values, ts=np.array([0.0, 2.0])))
     with pytest.raises(ValueError, match="`samples` must have 3 points like what it is added to, but it has 2"):
