@@ -43,7 +43,7 @@ class Sliced(AbstractMultivariateStatistic):
 
     `detectable` and `null_distance` are for independent points, also in a comparison; correlated points share
     directions, so the noise varies more and the distance that is sure to be detected is larger: below 1.5
-    times as large for the three strongly correlated points of the tests. The p-value takes the correlations as they are.
+    times as large for the three correlated points of the tests. The p-value takes correlations as they are.
 
     Good values: margin 0.1, 64 directions. Source: references `sliced`, `delbarrio1999`.
 
