@@ -97,7 +97,7 @@ def test_a_real_array_is_a_copy():
         [[1j, 0.0]],
         [["a", "b"]],
         [[None, 1.0]],
-        np.array([[object()]]),
+        np.array([[{}]]),
         None,
         [[1.0, 2.0], [3.0]],
     ],
