@@ -22,6 +22,16 @@ def test_a_law_states_its_moments_and_support(case):
     assert case.law.full_support is case.full
 
 
+@pytest.mark.parametrize("case", each(LAWS))
+def test_a_law_says_whether_it_is_symmetric(case):
+    if case.atoms:
+        symmetric = all(case.atoms.get(-atom) == pytest.approx(p, rel=1e-12) for atom, p in case.atoms.items())
+    else:
+        grid = np.linspace(-4.0, 4.0, 81)
+        symmetric = bool(np.allclose(case.cdf(grid), 1.0 - case.cdf(-grid), rtol=0, atol=1e-14))
+    assert case.law.symmetric is symmetric
+
+
 @pytest.mark.parametrize("case", each(RANDOM))
 def test_draws_follow_the_law(case):
     values = np.asarray(case.law.sample(jax.random.key(11), (200_000,)), np.float64)

@@ -2,6 +2,7 @@
 
 import json as encoder
 import math
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,7 +127,7 @@ def _loaded(file: Path) -> Any:
     """A plain array; nothing is unpickled."""
     try:
         array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"Argument `file` must be a .npy file of numbers, but {file}: {error}.") from error
     require(isinstance(array, np.ndarray), "file", "be a .npy file of one array", f"{file} is an archive")
     return array

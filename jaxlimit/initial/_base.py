@@ -61,6 +61,11 @@ class AbstractLaw(eqx.Module):
         """Whether w is a centred Gaussian, for which closed forms and quadrature are made."""
         return False
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether −z is known to have the law of z; a centred Gaussian has."""
+        return self.gaussian
+
     def coordinates(self, x: Float[Host, "points inputs"]) -> Coordinates:
         """The points in coordinates in which w is isotropic; ValueError unless w is a centred Gaussian."""
         raise ValueError(

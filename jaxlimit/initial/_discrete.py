@@ -39,6 +39,11 @@ class Rademacher(AbstractLaw):
         return 0.0
 
     @property
+    def symmetric(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def second_moment(self) -> float:
         """scale²."""
         return self.scale**2
@@ -88,6 +93,14 @@ class Discrete(AbstractLaw):
         return 0.0 if abs(total) <= 1e-15 * math.fsum(map(abs, terms)) else total
 
     @property
+    def symmetric(self) -> bool:
+        """If every value has its opposite, with the same probability to rounding."""
+        mass: dict[float, float] = {}
+        for value, probability in zip(self.values, self.probabilities, strict=True):
+            mass[value] = mass.get(value, 0.0) + probability
+        return all(math.isclose(p, mass.get(-value, 0.0), rel_tol=1e-15) for value, p in mass.items())
+
+    @property
     def second_moment(self) -> float:
         """Σ p_j v_j²."""
         return math.fsum(p * v * v for p, v in zip(self.probabilities, self.values, strict=True))
@@ -116,6 +129,11 @@ class Dirac(AbstractLaw):
     def mean(self) -> float:
         """The value."""
         return float(self.value)
+
+    @property
+    def symmetric(self) -> bool:
+        """If it is zero."""
+        return self.value == 0
 
     @property
     def second_moment(self) -> float:

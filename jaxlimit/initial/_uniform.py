@@ -39,6 +39,11 @@ class Uniform(AbstractLaw):
         return 0.5 * (self.low + self.high)
 
     @property
+    def symmetric(self) -> bool:
+        """If low = −high."""
+        return self.low == -self.high
+
+    @property
     def second_moment(self) -> float:
         """(low² + low·high + high²)/3."""
         return (self.low**2 + self.low * self.high + self.high**2) / 3.0

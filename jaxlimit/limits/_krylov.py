@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from jaxlimit._arguments import instance, natural_number, positive_integer, positive_number, require, save_times
 from jaxlimit._arguments import items as members
+from jaxlimit._numerics import UNIT
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels import AbstractRule, initial_covariance
 from jaxlimit.limits._base import AbstractLimit, LinearKernel
@@ -97,7 +98,9 @@ class KrylovLimit(AbstractLimit):
                 values[part, :, data.points :] = flat[part, None, data.points :] - (
                     np.moveaxis(actions.integral, 2, 0) @ cross.T
                 )
-            errors[part], dimensions[part] = actions.bound.T, actions.dimension
+            # h − ŷ is what is small; h itself is rounded where it is put together.
+            rounding = 4 * UNIT * (np.linalg.norm(root * data.y) + np.linalg.norm(gap[:, part], axis=0))
+            errors[part], dimensions[part] = actions.bound.T + rounding[:, None], actions.dimension
         return KrylovSolution(
             times, values.reshape(*batch, *values.shape[1:]), errors.reshape(*batch, -1), dimensions.reshape(batch)
         )

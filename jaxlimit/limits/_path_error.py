@@ -148,11 +148,11 @@ def kernel_fluctuation(
 def _require_no_drift(network: Shallow, c: Host) -> None:
     """The kernel's own motion is of higher order only if E c³ = 0, or σ and the law of w are symmetric."""
     cubes = c**3
-    symmetric = network.activation.odd and network.initial.w.mean == 0
+    symmetric = network.activation.odd and network.initial.w.symmetric
     skewed = abs(cubes.mean()) > SKEWNESS * cubes.std(ddof=1) / math.sqrt(len(c))
     require(
         bool(symmetric or not skewed),
         "problem",
-        "have an odd activation with symmetric w, or c with E c³ = 0 (otherwise the kernel drifts at the same order)",
+        "have an odd activation and a symmetric law of w, or E c³ = 0 (else the kernel drifts at the same order)",
         f"{len(c)} draws of c have a mean cube of {cubes.mean():.3g}",
     )

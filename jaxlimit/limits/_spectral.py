@@ -126,9 +126,9 @@ class SpectralLimit(AbstractLimit):
         draws of (c, w), with its standard error. The parameters' own movement enters at higher order: what is
         missing is about 1/N of the whole at γ = 1/2, and N^{4γ−3} above.
 
-        Raises ``ValueError`` for γ ≥ 3/4, where the movement of the kernel is no smaller, for E c³ ≠ 0 with a σ that
-        is not odd, where the kernel drifts, and for bad arguments. Source: references `xavier`, `normalisation`;
-        the kernel's part is derived here.
+        Raises ``ValueError`` for γ ≥ 3/4, where the movement of the kernel is no smaller, for E c³ ≠ 0 unless σ
+        is odd and the law of w symmetric (else the kernel drifts), and for bad arguments. Source: references
+        `xavier`, `normalisation`; the kernel's part is derived here.
 
             >>> import jax, jaxlimit as jl
             >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())

@@ -47,21 +47,27 @@ def at_width(
     given = isinstance(optimiser, optax.GradientTransformation)
     wanted = "be an optax transformation, or a function of the width that returns one"
     require(given or callable(optimiser), "optimiser", wanted, f"it is a {type(optimiser).__name__}")
-    found = optimiser if given else optimiser(width)
+    found = optimiser if given else _called(lambda: optimiser(width))
     kind = isinstance(found, optax.GradientTransformation)
     require(kind, "optimiser", wanted, f"at width {width} it returned a {type(found).__name__}")
     start = _parameters(width, inputs, dtype)
-    try:
-        state, updates, after = jax.eval_shape(lambda p: _traced(found, p), start)
-    except TypeError as error:
-        raise ValueError(
-            f"Argument `optimiser` must work on (gradients, state, parameters), but it raised: {error}."
-        ) from error
+    state, updates, after = _called(lambda: jax.eval_shape(lambda p: _traced(found, p), start))
     for what, old, new in (("state", state, after), ("updates", start, updates)):
         before, later = ([(leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(tree)] for tree in (old, new))
         changed = f"a step turns {before} into {later}" if len(before) < 8 else "a step changes them"
         require(before == later, "optimiser", f"keep shapes and precision of its {what}", changed)
     return found
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    """Its result; whatever a user's own code raises is said to be the optimiser's."""
+    try:
+        return function()
+    except Exception as error:
+        raise ValueError(
+            f"Argument `optimiser` must work on (gradients, state, parameters) of this network, but it raised "
+            f"{type(error).__name__}: {error}."
+        ) from error
 
 
 def state_bytes(optimiser: optax.GradientTransformation, run: Run) -> int:

@@ -36,7 +36,8 @@ def bootstrap_rate(
     are χ² of 1 to 20 degrees; 92% with 64 replicas for log-normal ones with σ = 1. Draws come from `key`
     (`jax.random.key(0)` where none is given). `floors` [widths]: widths whose error is not twice their floor are
     left out, and with fewer than three left the fit is refused, as in `rate`. Raises ``ValueError`` for negative
-    or infinite squared errors and for fewer than 8 replicas at a width. Source: references `bootstrap_t`.
+    or infinite squared errors, for errors without any scatter, and for fewer than 8 replicas at a width.
+    Source: references `bootstrap_t`.
 
         >>> import numpy as np
         >>> from jaxlimit.statistics import bootstrap_rate
@@ -57,6 +58,9 @@ def bootstrap_rate(
         name = f"squared_errors[{i}]"
         require(values.size >= 8, name, "hold at least 8 replicas", f"it holds {values.size}")
         require(bool(np.all(values >= 0)), name, "not be negative", f"its smallest entry is {values.min():g}")
+        vary = bool(values.max() > values.min()) and float(values.max()) < 1e300 / values.size
+        seen = f"it lies between {values.min():g} and {values.max():g}"
+        require(vary, name, "vary between replicas and have a finite sum", seen)
     least = np.zeros(len(ordered)) if floors is None else real_array("floors", floors, 1)
     fits = least.shape == (len(ordered),) and bool(np.all(least >= 0))
     require(

@@ -12,17 +12,17 @@ from jaxlimit.statistics._characteristic import AbstractCharacteristicDistance
 
 
 class EnergyDistance(AbstractCharacteristicDistance):
-    """√(E|z − Y| + E|z − Y'| − E|z − z'| − E|Y − Y'|) in whitened coordinates, where the law is Y ~ N(0, I_d).
+    """√((2E|z − Y| − E|z − z'| − E|Y − Y'|)/κ) in whitened coordinates, where the law is Y ~ N(0, I_d).
 
+    With κ = Γ((d+1)/2)/(d Γ(d/2)) a small shift of the mean by δ standard deviations of the law has distance δ.
     The energy distance is a distance of characteristic functions,
 
         D² = (1/κ c_d) ∫ |E e^{iw·z} − e^{−|w|²/2}|² |w|^{−d−1} dw,   c_d = π^{(d+1)/2}/Γ((d+1)/2),
 
     and this integral is estimated without bias by `features` random frequencies: half-Cauchy radii,
     stratified, along the axes of random rotations. What is tested and bounded is the distance at the
-    frequencies drawn; it is zero where the laws are equal, and its mean square over keys is the energy
-    distance. κ = Γ((d+1)/2)/(d Γ(d/2)) makes a small shift of the mean by δ standard deviations have
-    distance δ. Invariant under affine maps of the points, up to the directions drawn. All laws that
+    frequencies drawn; it is zero where the laws are equal, and its mean square over keys is that of the
+    formula. Invariant under affine maps of the points, up to the directions drawn. All laws that
     differ are at a positive distance, and heavy tails count: it sees every kind of difference, the
     mean best. Cost: linear in the number of replicas. Bounds, power: see `AbstractMultivariateStatistic`.
 

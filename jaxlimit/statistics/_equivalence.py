@@ -51,10 +51,11 @@ def equivalence(comparison: Comparison, replicas: int = 4096) -> Equivalence:
     c = instance("comparison", comparison, Comparison)
     margin = c.margin
     worst, upper = float(np.max(c.distances)), float(np.max(c.upper))
+    what = "point" if c.distances.shape[1] == c.points else "entry"
     t, p = np.unravel_index(np.argmax(c.lower), c.lower.shape)
     if c.lower[t, p] > margin:
         reason = (
-            f"{c.statistic} at t = {text(c.ts[t])}, point {p}, is at least {text(c.lower[t, p])}, beyond the margin "
+            f"{c.statistic} at t = {text(c.ts[t])}, {what} {p}, is at least {text(c.lower[t, p])}, beyond the margin "
             f"{text(margin)} (simultaneous level {text(c.level)})"
         )
         return Equivalence(Verdict.VIOLATED, worst, upper, margin, reason)
@@ -69,7 +70,7 @@ def equivalence(comparison: Comparison, replicas: int = 4096) -> Equivalence:
     t, p = np.unravel_index(np.argmax(c.upper), c.upper.shape)
     seen, low, high = float(c.distances[t, p]), float(c.lower[t, p]), float(c.upper[t, p])
     reason = (
-        f"{c.statistic} at t = {text(c.ts[t])}, point {p}, is {text(seen)}, between {text(low)} and {text(high)}, and "
+        f"{c.statistic} at t = {text(c.ts[t])}, {what} {p}, is {text(seen)}, between {text(low)} and {text(high)}, and "
         f"the margin is {text(margin)}; {_remedy(seen, low, high, margin, c.replicas, needed)}"
     )
     return Equivalence(Verdict.UNDECIDED, worst, upper, margin, reason)

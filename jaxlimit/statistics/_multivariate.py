@@ -8,10 +8,14 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float
 
+from jaxlimit._arguments import require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.statistics._base import AbstractStatistic, Reading
 from jaxlimit.statistics._chi_squares import ChiSquares
 from jaxlimit.statistics._compare_samples import AbstractTwoSampleStatistic, PairReading
+
+FEWEST = 100
+"""Replicas of each of two samples: with fewer, null laws for large numbers raise too many false alarms."""
 
 
 class Estimate(NamedTuple):
@@ -90,7 +94,11 @@ class AbstractMultivariateStatistic(AbstractStatistic, AbstractTwoSampleStatisti
         times: int,
         key: RandomKey | None = None,
     ) -> PairReading:
-        """One distance for all points."""
+        """One distance for all points; raises ``ValueError`` for fewer than FEWEST replicas of either."""
+        n, m = first.shape[0], second.shape[0]
+        require(min(n, m) >= FEWEST, "first, second", f"hold at least {FEWEST} replicas each", f"they hold {n} and {m}")
+        constant = int(np.sum(np.ptp(first, axis=0) + np.ptp(second, axis=0) == 0))
+        require(constant == 0, "first, second", "vary at every point", f"{constant} points are constant in both")
         count = first.shape[0] * second.shape[0] / (first.shape[0] + second.shape[0])
         found, null = self.estimate_pair(first, second, key)
         reading = bounded(found, null, count, level, level / times)

@@ -10,6 +10,7 @@ import scipy.special
 from jaxtyping import Float
 
 from jaxlimit._arguments import positive_number, require
+from jaxlimit._numerics import UNIT
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.statistics._base import AbstractStatistic, Reading
 from jaxlimit.statistics._chi_squares import ChiSquares
@@ -72,6 +73,12 @@ class WhitenedMoments(AbstractStatistic):
         z -= centre
         products = z.T @ z / (n - 1)
         spectrum, axes = np.linalg.eigh(products)
+        require(
+            bool(spectrum[0] > 64 * d * UNIT * spectrum[-1]),
+            "samples",
+            f"vary in all {d} dimensions in which the law does",
+            f"their variances along them, divided by the law's, lie between {spectrum[0]:.2g} and {spectrum[-1]:.2g}",
+        )
         shift, scale = float(np.linalg.norm(centre)), float(np.mean(spectrum))
         floor = float(np.finfo(np.float64).tiny)
         log_ratio = math.log(scale) - float(np.mean(np.log(np.maximum(spectrum, floor))))

@@ -11,6 +11,9 @@ from jaxlimit._arguments import require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.statistics._base import positive_deviation
 
+PER_DIMENSION = 40
+"""Replicas of two samples together, per dimension: with fewer, their own covariance is too rough to whiten them."""
+
 
 def whitened(
     values: Float[Host, "replicas points"],
@@ -53,7 +56,9 @@ def whitened_pair(
     The covariance is that within the samples, weighted by their numbers of replicas, so that a difference of
     the means is measured in standard deviations.
     """
-    n, m = first.shape[0], second.shape[0]
+    n, m, d = first.shape[0], second.shape[0], first.shape[1]
+    wanted = f"hold at least {PER_DIMENSION} replicas per point together, whose covariance they must tell"
+    require(n + m >= PER_DIMENSION * d, "first, second", wanted, f"they hold {n} and {m} of {d} points")
     x, y = (values.astype(np.float64, copy=False) for values in (first, second))
     mean, other = np.mean(x, axis=0), np.mean(y, axis=0)
     centred = [x - mean, y - other]

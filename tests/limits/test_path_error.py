@@ -203,8 +203,10 @@ def test_a_kernel_that_drifts_is_refused():
     odd = jl.SpectralLimit(systems.problem(ACTIVATIONS["erf"], DATA, initial=initial))
     odd.path_error([1.0], 8, key=KEY, neurons=1000)
     drifting = jl.SpectralLimit(systems.problem(ACTIVATIONS["relu"], DATA, initial=initial))
-    with pytest.raises(ValueError, match="the kernel drifts at the same order"):
-        drifting.path_error([1.0], 8, key=KEY, neurons=1000)
+    skewed = systems.problem(ACTIVATIONS["erf"], DATA, initial=jl.Initial(c=Skewed(), w=Skewed()))
+    for limit in (drifting, jl.SpectralLimit(skewed, rule=jl.kernels.MonteCarlo(1000))):
+        with pytest.raises(ValueError, match="the kernel drifts at the same order"):
+            limit.path_error([1.0], 8, key=KEY, neurons=1000)
 
 
 @pytest.mark.parametrize("gamma", [0.75, 0.9])

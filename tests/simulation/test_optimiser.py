@@ -190,7 +190,17 @@ def promoted(state_too):
             None,
             f"`optimiser` must be an optax transformation.* at width {WIDTH} it returned a float",
         ),
-        (optax.lbfgs(), None, "`optimiser` must work on .gradients, state, parameters., but it raised"),
+        (
+            optax.lbfgs(),
+            None,
+            "`optimiser` must work on .gradients, state, parameters. of this network, but it raised Type",
+        ),
+        (
+            optax.masked(optax.adam(1e-3), {"a": True}),
+            None,
+            "`optimiser` must work on .gradients, state, parameters. of this network",
+        ),
+        (lambda width: {}[width], None, "`optimiser` must work on .* but it raised KeyError"),
         (promoted(True), None, "`optimiser` must keep shapes and precision of its state"),
         (promoted(False), None, "`optimiser` must keep shapes and precision of its updates"),
         (OPTIMISERS["adam"], jl.Stepwise(native=True), "`native` must be False or None here, but optimisers"),
