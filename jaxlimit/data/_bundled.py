@@ -43,22 +43,22 @@ def diabetes(points: int | None = None, unit_norm: bool = True) -> Data:
 
     The first `points` patients (None: all 442) of the set bundled with scikit-learn (the `data` extra), whose ten
     columns are centred over all patients; inputs have unit norm unless told otherwise. Targets are standardised to
-    mean 0 and variance 1 over the patients taken. The inputs of other patients, to predict, are the later rows of
-    ``diabetes().x``. Raises ``ValueError`` for fewer than 2 points or more than 442, ``ImportError``
-    without scikit-learn. Source: references `diabetes`.
+    mean 0 and variance 1 over all patients, so that the later rows of ``diabetes()`` are the patients to predict, on
+    the same scale. Raises ``ValueError`` for more than 442 points, ``ImportError`` without scikit-learn. Source:
+    references `diabetes`.
 
         >>> import jaxlimit as jl
-        >>> data = jl.data.diabetes(points=40)
-        >>> data.points, data.inputs, round(float(data.y.var()), 12)
-        (40, 10, 1.0)
+        >>> data, everyone = jl.data.diabetes(points=40), jl.data.diabetes()
+        >>> data.points, data.inputs, bool((data.y == everyone.y[:40]).all()), round(float(everyone.y.var()), 12)
+        (40, 10, True, 1.0)
     """
     wanted, unit_norm = optional_positive_integer("points", points), instance("unit_norm", unit_norm, bool)
     bunch = _bundled().load_diabetes()
     available = len(bunch.target)
     points = available if wanted is None else wanted
-    require(2 <= points <= available, "points", f"lie between 2 and {available}", f"it is {points}")
-    x, y = bunch.data[:points].astype(np.float64), bunch.target[:points].astype(np.float64)
-    return Data(on_sphere(x) if unit_norm else x, (y - y.mean()) / y.std())
+    require(points <= available, "points", f"be at most {available}", f"it is {points}")
+    x, y = bunch.data[:points].astype(np.float64), bunch.target.astype(np.float64)
+    return Data(on_sphere(x) if unit_norm else x, ((y - y.mean()) / y.std())[:points])
 
 
 def _bundled() -> Any:

@@ -298,3 +298,25 @@ def test_refusals():
     broken[1, 0, 0] = np.nan
     with pytest.raises(ValueError, match="Argument `second` must be finite, but 1 of 4 replicas"):
         compare_samples(samples, samples_of(broken), EnergyDistance())
+
+
+def test_samples_that_do_not_fill_the_laws_dimensions_are_refused_where_logarithms_of_them_are_taken():
+    values = moved(standard(18, 300, 1), 0.0)
+    repeated, outlier = values[..., [0, 0, 2]], values.copy()
+    outlier[5, 0, 1] = 1e20
+    for degenerate in (repeated, np.zeros_like(values), outlier):
+        with pytest.raises(ValueError, match="Argument `samples` must vary in all 3 dimensions in which the law does"):
+            compare(samples_of(degenerate), law_of(1), WhitenedMoments())
+
+
+@pytest.mark.parametrize("statistic", PAIRED, ids=named)
+def test_too_few_replicas_of_two_samples_are_refused(statistic):
+    few, enough = (samples_of(standard(19, replicas, 1, 8)) for replicas in (99, 150))
+    with pytest.raises(ValueError, match="Argument `first, second` must hold at least 100 replicas each"):
+        compare_samples(few, enough, statistic)
+    still = samples_of(np.concatenate([standard(20, 150, 1, 7), np.ones((150, 1, 1))], axis=2))
+    with pytest.raises(ValueError, match="Argument `first, second` must vary at every point"):
+        compare_samples(still, still, statistic)
+    if not isinstance(statistic, Sliced):
+        with pytest.raises(ValueError, match="must hold at least 40 replicas per point together"):
+            compare_samples(enough, enough, statistic)
