@@ -2,7 +2,6 @@
 
 import json as encoder
 import math
-import zipfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,11 +125,10 @@ def _points(file: Path | None, data: str | None, points: int | None, inputs: int
 def _loaded(file: Path) -> Any:
     """A plain array; nothing is unpickled."""
     try:
-        array = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"Argument `file` must be a .npy file of numbers, but {file}: {error}.") from error
-    require(isinstance(array, np.ndarray), "file", "be a .npy file of one array", f"{file} is an archive")
-    return array
+        with file.open("rb") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"Argument `file` must be a .npy file of one array of numbers, but {file}: {error}.") from error
 
 
 def _matrix(file: Path, out: Path | None, json: bool) -> int:
