@@ -54,7 +54,7 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
     for arguments, text in (
         ({"file": saved(tmp_path, np.array([{}], dtype=object), "pickle.npy")}, "allow_pickle=False"),
         ({"file": tmp_path / "archive.npz"}, "the magic string is not correct"),
-        ({"file": tmp_path / "broken.npy"}, "must be a .npy file of one array of numbers"),
+        ({"file": tmp_path / "broken.npy"}, "must be a .npy file of numbers"),
         ({"file": saved(tmp_path, np.array([[1.0, 2.0], [0.0, 1.0]]), "skew.npy")}, "exactly symmetric"),
         ({"file": x, "bias": True}, "Argument `activation` must be given"),
         ({"file": x, "activation": ["Erf"], "data": "digits"}, "Argument `file` must stand alone"),

@@ -128,7 +128,7 @@ def _loaded(file: Path) -> Any:
         with file.open("rb") as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"Argument `file` must be a .npy file of one array of numbers, but {file}: {error}.") from error
+        raise ValueError(f"Argument `file` must be a .npy file of numbers, but {file}: {error}.") from error
 
 
 def _matrix(file: Path, out: Path | None, json: bool) -> int:
