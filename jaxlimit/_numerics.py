@@ -163,6 +163,17 @@ def symmetrised(matrix: Host) -> Host:
     return upper + np.triu(matrix, 1).T
 
 
+def square_root(covariance: Host) -> Host:
+    """F with FFᵀ = a symmetric positive semidefinite matrix; what rounding leaves below zero counts as zero."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def with_bias(x: Host) -> Host:
+    """The points [points, inputs] with a coordinate 1 appended."""
+    return np.concatenate([x, np.ones((len(x), 1))], axis=1)
+
+
 def norm_bound(radius: Host) -> float:
     """An upper bound of the spectral norm of every symmetric matrix E with |E| ≤ radius entrywise.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlimit import kernels, studies
 from jaxlimit._arguments import require
+from jaxlimit._numerics import with_bias
 from jaxlimit._typing import Host
 from jaxlimit.claims import Report
 from jaxlimit.cli._app import Many, Whole, app, runs
@@ -119,7 +120,7 @@ def _points(file: Path | None, data: str | None, points: int | None, inputs: int
     else:
         table: dict[str, Any] = {"source": data or "digits", "points": FEW if points is None else points}
         x = studies.data_from(table if inputs is None else {**table, "inputs": inputs}).x
-    return np.concatenate([x, np.ones((len(x), 1))], axis=1) if bias else x
+    return with_bias(x) if bias else x
 
 
 def _loaded(file: Path) -> Any:

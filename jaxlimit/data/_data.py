@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlimit._arguments import real_array, require
+from jaxlimit._numerics import with_bias
 from jaxlimit._typing import ArrayLike, Host
 
 
@@ -62,7 +63,7 @@ class Data(eqx.Module):
 
     def with_bias(self) -> "Data":
         """The same data with a coordinate 1 appended: distinct points then have distinct directions."""
-        return Data(np.concatenate([self.x, np.ones((self.points, 1))], axis=1), self.y, self.weights)
+        return Data(with_bias(self.x), self.y, self.weights)
 
 
 def _normalised(weights: ArrayLike) -> Host:

@@ -11,7 +11,7 @@ import scipy.linalg
 from jaxtyping import Array, Float
 
 from jaxlimit._arguments import real_array, require
-from jaxlimit._numerics import UNIT
+from jaxlimit._numerics import UNIT, square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.initial._base import AbstractLaw, Coordinates, flat
 
@@ -157,6 +157,5 @@ def _factor(rows: Rows) -> _Factor:
         share = error / least**2 if least > 0 else np.inf
         spread = 0.52 * float(share) if share < 0.001 else None
     if spread is None:
-        values, vectors = np.linalg.eigh(value)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        root = square_root(value)
     return _Factor(kept, root, spread)

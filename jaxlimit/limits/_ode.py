@@ -18,6 +18,7 @@ from jaxlimit._arguments import (
     require,
     save_times,
 )
+from jaxlimit._numerics import square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.limits._base import AbstractLimit, LinearKernel
@@ -182,9 +183,9 @@ class OdeLimit(AbstractLimit):
     def sample(self, ts: ArrayLike, replicas: int, key: RandomKey) -> Float[Host, "replicas times points"]:
         """Independent paths with h_0 ~ N(0, Σ) (h_0 = 0 for γ > 1/2)."""
         count = positive_integer("replicas", replicas)
-        values, vectors = np.linalg.eigh(self.kernel.joint_covariance(None))
-        normal = jax.random.normal(random_key(key), (count, values.size), jnp.float32)
-        return self.path(np.asarray(normal, np.float64) @ (vectors * np.sqrt(np.maximum(values, 0.0))).T, ts)
+        root = square_root(self.kernel.joint_covariance(None))
+        normal = jax.random.normal(random_key(key), (count, len(root)), jnp.float32)
+        return self.path(np.asarray(normal, np.float64) @ root.T, ts)
 
 
 @eqx.filter_jit

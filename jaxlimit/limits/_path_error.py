@@ -66,6 +66,8 @@ class Modes(eqx.Module):
     root: Float[Host, " points"]
     """√π"""
     second: Float[Host, "points points"]
+    factor: Float[Host, "points points"]
+    """FFᵀ = second: with it E r_m² is a sum of squares, never a difference."""
 
     def to_points(self, covariance: Float[Host, "*batch points points"]) -> Float[Host, "*batch points points"]:
         """From the eigenbasis to values at the data points."""
@@ -95,13 +97,10 @@ def sampling_noise(modes: Modes, t: float) -> Float[Host, "points points"]:
     halvings = 1 + max(0, math.ceil(math.log2(max(1.0, 2 * abs(rates).max() * t))))
     ends = t * np.concatenate([[0.0], 0.5 ** np.arange(halvings, 0, -1)])
     edges = np.concatenate([ends, t - ends[-2::-1]])
-    # E ρ_0ρ_0ᵀ = FFᵀ: E r_m² is a sum of squares, never a difference.
-    values, vectors = np.linalg.eigh(modes.second)
-    factor = vectors * np.sqrt(np.maximum(values, 0.0))
     for start, stop in pairwise(edges):
         half = 0.5 * (stop - start)
         for node, weight in zip(start + half * (1 + nodes), half * weights, strict=True):
-            squares = np.sum(((q * np.exp(-rates * node)) @ factor) ** 2, axis=1) / modes.root**2
+            squares = np.sum(((q * np.exp(-rates * node)) @ modes.factor) ** 2, axis=1) / modes.root**2
             moved = q * (rates * np.exp(-rates * (t - node)))
             total += (moved * (weight * squares)[:, None]).T @ moved
     decay = rates * np.exp(-rates * t)
@@ -121,8 +120,6 @@ def kernel_fluctuation(
     inner, points = x @ x.T, len(x)
     right = np.sqrt(alpha) * modes.root[:, None] * modes.basis
     left = modes.basis / modes.root[:, None]
-    values, vectors = np.linalg.eigh(modes.second)
-    factor = vectors * np.sqrt(np.maximum(values, 0.0))
     divided = [modes.divided(float(t)) for t in ts]
     total, squares = np.zeros((ts.size, points, points)), np.zeros((2, ts.size, points))
     together = max(1, CHUNK // points**2)
@@ -136,7 +133,7 @@ def kernel_fluctuation(
             b += features[:, :, None] * features[:, None, :]
         own = np.swapaxes((b @ right), 1, 2) @ right - np.diag(modes.eigenvalues)
         for i, difference in enumerate(divided):
-            shifts = np.swapaxes(left @ ((own * difference) @ factor), 0, 1).reshape(points, -1)
+            shifts = np.swapaxes(left @ ((own * difference) @ modes.factor), 0, 1).reshape(points, -1)
             total[i] += shifts @ shifts.T
             each = np.sum(shifts.reshape(points, len(b), -1) ** 2, axis=2)
             squares[:, i] += each.sum(axis=1), np.sum(each**2, axis=1)

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlimit._arguments import instance, positive_integer, random_key, require, save_times
-from jaxlimit._numerics import UNIT, decay_integral
+from jaxlimit._numerics import UNIT, decay_integral, square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule, Certificate, Gram, certify
 from jaxlimit.limits._base import AbstractLimit, LinearKernel
@@ -153,7 +153,8 @@ class SpectralLimit(AbstractLimit):
         # E r_0 r_0ᵀ is mean² plus covariance: at γ = 1/2 the start is as large as the targets.
         residual = self.kernel.joint_covariance(None, size) + np.outer(y, y)
         right = root[:, None] * self.basis
-        modes = Modes(self.eigenvalues, self.basis, root, right.T @ residual @ right)
+        second = right.T @ residual @ right
+        modes = Modes(self.eigenvalues, self.basis, root, second, square_root(second))
         alpha, shape = problem.learning_rate, (times.size, y.size, y.size)
         sgd = np.zeros(shape) if samples is None else np.stack([sampling_noise(modes, float(t)) for t in times])
         kernel, doubt = kernel_fluctuation(self.kernel.network, problem.data.x, modes, alpha, times, count, key)

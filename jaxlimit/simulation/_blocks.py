@@ -19,6 +19,7 @@ from jaxlimit.networks import Shallow
 from jaxlimit.simulation._control import SAFETY, Rule, executed, following, stated
 from jaxlimit.simulation._draws import block_steps
 from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, indices_of, product, recorded
+from jaxlimit.simulation._steps import first_lost
 
 
 class Blocks(NamedTuple):
@@ -263,7 +264,7 @@ def _recursion(
             total, moved, lost = inner
             i = indices[k - b * walk.size]
             residual = -loss.derivative(outputs[i] + moved[i], y[i])
-            lost = jnp.where((lost < 0) & ~jnp.all(jnp.isfinite(residual)), k, lost)
+            lost = first_lost(lost, jnp.all(jnp.isfinite(residual)), k)
             return (
                 total.at[i].add(residual / float(i.size)),
                 moved + jnp.sum(residual[:, None] * scaled[i], axis=0),
@@ -286,7 +287,7 @@ def _descent(
     def body(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         total, moved, lost = carry
         residual = -loss.derivative(outputs + moved, y)
-        lost = jnp.where((lost < 0) & ~jnp.all(jnp.isfinite(residual)), k, lost)
+        lost = first_lost(lost, jnp.all(jnp.isfinite(residual)), k)
         return total + weights * residual, moved + product(residual, scaled), lost
 
     zero, never = jnp.zeros_like(outputs), jnp.full_like(walk.first, -1)

@@ -124,22 +124,26 @@ class AbstractMultivariateStatistic(AbstractStatistic, AbstractTwoSampleStatisti
 def bounded(found: Estimate, null: ChiSquares, count: float, level: float, tail: float) -> Reading:
     """Distance, bounds and p-value from the law of count · distance² where the two laws are the same."""
     distance = found.distance
-    upper = distance + _normal(level) * found.spread / math.sqrt(count)
+    upper = distance + normal_quantile(level) * found.spread / math.sqrt(count)
     noise = max(1.0, found.inflation) * null.quantile(0.5 * tail) / count
-    b = _normal(0.5 * tail) * found.spread / math.sqrt(count)
-    lower = math.sqrt(distance**2 - noise + b * b) - b if distance**2 > noise else 0.0
+    lower = above_noise(distance, noise, normal_quantile(0.5 * tail) * found.spread / math.sqrt(count))
     return Reading(np.array([distance]), np.array([lower]), np.array([upper]), null.tail(count * distance**2))
 
 
 def detected(null: ChiSquares, count: float, tail: float, power: float) -> float:
     """The smallest D with count·D² + mean − z·√(4·count·D²·top + variance) ≥ the critical value."""
-    gap, z = null.quantile(tail) - null.mean, _normal(1.0 - power)
+    gap, z = null.quantile(tail) - null.mean, normal_quantile(1.0 - power)
     # With y = count·D²: (y − gap)² = z²(4·top·y + variance), the larger root.
     half = gap + 2.0 * null.top * z * z
     root = half**2 - gap**2 + z * z * null.variance
     return math.sqrt(max(half + math.sqrt(max(root, 0.0)), 0.0) / count)
 
 
-def _normal(tail: float) -> float:
+def above_noise(distance: float, noise: float, half: float) -> float:
+    """A lower bound of D from D̂² = D² + 2D e·ε + |ε|²: √(D̂² − noise + half²) − half, or 0."""
+    return math.sqrt(distance**2 - noise + half * half) - half if distance**2 > noise else 0.0
+
+
+def normal_quantile(tail: float) -> float:
     """The normal quantile exceeded with probability `tail`."""
     return float(-scipy.special.ndtri(tail))

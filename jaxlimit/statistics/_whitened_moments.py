@@ -14,6 +14,7 @@ from jaxlimit._numerics import UNIT
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.statistics._base import AbstractStatistic, Reading
 from jaxlimit.statistics._chi_squares import ChiSquares
+from jaxlimit.statistics._multivariate import above_noise, normal_quantile
 from jaxlimit.statistics._whitening import whitened
 
 ENTRIES = 3
@@ -99,14 +100,14 @@ class WhitenedMoments(AbstractStatistic):
         excess = max(1.0, scale_error**2 * n * d / (2.0 * scale * scale))
         shape_noise = excess * shape_quantile(0.5 * tail, n, d)
 
-        z_upper, z_lower = (float(-scipy.special.ndtri(p)) for p in (level, 0.5 * tail))
+        z_upper, z_lower = (normal_quantile(p) for p in (level, 0.5 * tail))
         distances = np.array([shift, off, shape])
         upper = distances + z_upper * np.array([along, scale_error, shape_error])
         lower = np.array(
             [
-                _below(shift, noise, z_lower * along),
+                above_noise(shift, noise, z_lower * along),
                 max(off - z_lower * scale_error, 0.0),
-                _below(shape, shape_noise, z_lower * shape_error),
+                above_noise(shape, shape_noise, z_lower * shape_error),
             ]
         )
         dof = (n - 1) * d
@@ -153,11 +154,6 @@ class WhitenedMoments(AbstractStatistic):
         if n < d + 2:
             return math.inf
         return math.sqrt(d / n + 2.0 / ((n - 1) * d) + 2.0 * shape_moments(n, d)[0])
-
-
-def _below(distance: float, noise: float, half: float) -> float:
-    """√(D̂² − noise + half²) − half, or 0."""
-    return math.sqrt(distance**2 - noise + half * half) - half if distance**2 > noise else 0.0
 
 
 def _cumulants(s: float, n: int, d: int, order: int) -> float:

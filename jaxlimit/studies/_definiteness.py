@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlimit._arguments import instance, items, real_array, require
-from jaxlimit._numerics import pairs
+from jaxlimit._numerics import pairs, with_bias
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.activations import AbstractActivation, Cos, Erf, Hermite, Identity, Relu, SinCos
 from jaxlimit.claims import Claim, Report, Verdict, above, below
@@ -106,24 +106,25 @@ def _variants(x: Host) -> dict[str, Host]:
         "as given": x,
         "repeated point": np.concatenate([x, x[:1]]),
         "opposite point": opposite,
-        "opposite point, bias": _with_bias(opposite),
+        "opposite point, bias": with_bias(opposite),
         "parallel point": parallel,
-        "parallel point, bias": _with_bias(parallel),
+        "parallel point, bias": with_bias(parallel),
         "8 points in the plane": np.stack([np.cos(turns), np.sin(turns)], axis=1),
     }
-
-
-def _with_bias(x: Host) -> Host:
-    return np.concatenate([x, np.ones((len(x), 1))], axis=1)
 
 
 def _case(network: Shallow, variant: str, x: Host, rule: AbstractRule | None) -> Case:
     kernel = gram(network, x, rule=rule)
     _require_bounds(kernel)
-    alone = certify(Gram(kernel.value, kernel.radius, kernel.standard_error, kernel.assumptions))
+    alone = _certified_alone(kernel)
     certificate = certify(kernel) if kernel.singular else alone
     expected, why = _foretold(network, x, kernel)
     return Case(f"{_label(network.activation)}, {variant}", expected, why, certificate, alone)
+
+
+def _certified_alone(kernel: Gram) -> Certificate:
+    """What the matrix itself proves, without the structural reasons."""
+    return certify(Gram(kernel.value, kernel.radius, kernel.standard_error, kernel.assumptions))
 
 
 def _require_bounds(kernel: Gram) -> None:
@@ -190,8 +191,7 @@ def _approach(network: Shallow, ratio: float, rule: AbstractRule | None) -> Appr
     found = []
     for angle in ANGLES:
         x = np.array([[1.0, 0.0], [ratio * math.cos(angle), ratio * math.sin(angle)]])
-        kernel = gram(network, x, rule=rule)
-        found.append(certify(Gram(kernel.value, kernel.radius, None, kernel.assumptions)))
+        found.append(_certified_alone(gram(network, x, rule=rule)))
     label = f"{_label(network.activation)}, $|x_2| = {'' if ratio == 1.0 else f'{ratio:g}'}|x_1|$"
     lower, upper, floor = (np.array([getattr(c, name) for c in found]) for name in ("lower", "upper", "floor"))
     return Approach(label, np.array(ANGLES), lower, upper, floor)
