@@ -47,6 +47,29 @@ class Claim(eqx.Module):
         }
 
 
+class Remark(eqx.Module):
+    """Something found where the theorem says nothing: no claim, and so no verdict.
+
+    `found` says in a few words what is known now; `observed`, `error` and `reason` as in a claim.
+    """
+
+    name: str = eqx.field(static=True)
+    found: str = eqx.field(static=True)
+    observed: str = eqx.field(static=True)
+    error: str = eqx.field(static=True)
+    reason: str = eqx.field(static=True, default="")
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain strings, ready for JSON."""
+        return {
+            "name": self.name,
+            "found": self.found,
+            "observed": self.observed,
+            "error": self.error,
+            "reason": self.reason,
+        }
+
+
 class Panel(eqx.Module):
     """One figure of a report: `draw(ax)` paints it on Matplotlib axes when somebody wants to see it."""
 
@@ -56,7 +79,10 @@ class Panel(eqx.Module):
 
 
 class Report(eqx.Module):
-    """The outcome of a study: claims, the panels that show them, the arrays behind them, the configuration."""
+    """The outcome of a study: claims, the panels that show them, the arrays behind them, the configuration.
+
+    `remarks` are what the study found beyond the theorem, apart from the claims.
+    """
 
     title: str = eqx.field(static=True)
     source: str = eqx.field(static=True)
@@ -64,6 +90,7 @@ class Report(eqx.Module):
     panels: tuple[Panel, ...]
     arrays: dict[str, Any]
     configuration: dict[str, Any] = eqx.field(static=True)
+    remarks: tuple[Remark, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         """Number of claims with this verdict."""

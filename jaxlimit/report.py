@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxlimit._arguments import require
 from jaxlimit._versions import versions as installed
-from jaxlimit.claims import Claim, Panel, Report, Verdict
+from jaxlimit.claims import Claim, Panel, Remark, Report, Verdict
 
 _VERBS = {Verdict.HOLDS: "HOLD", Verdict.VIOLATED: "VIOLATED", Verdict.UNDECIDED: "UNDECIDED"}
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -54,7 +54,7 @@ figcaption { font-size: .9rem; margin-top: .45rem; }
 
 
 def html(report: Report, images: Mapping[str, bytes]) -> str:
-    """The page of a report: summary, table of claims, every figure, configuration and versions.
+    """The page of a report: summary, tables of claims and of remarks, every figure, configuration and versions.
 
     `images` holds one PNG per panel under the panel's name (`plots.png_bytes` makes it). All texts are
     escaped, images are embedded, and the page asks the network for nothing. Versions are those that the
@@ -76,6 +76,7 @@ def html(report: Report, images: Mapping[str, bytes]) -> str:
         f'<p class="summary">{_summary(report)}</p>',
         "<h2>Claims</h2>",
         _claims(report.claims),
+        *([] if not report.remarks else ["<h2>Beyond the theorem</h2>", _remarks(report.remarks)]),
         *([] if not report.panels else ["<h2>Figures</h2>", _figures(report.panels, images)]),
         "<h2>Configuration</h2>",
         _settings("Setting", _flat(settings)),
@@ -120,6 +121,26 @@ def _claim(claim: Claim) -> str:
         f'<tr><td><span class="verdict {text["verdict"]}">{text["verdict"]}</span></td>'
         f'<th scope="row"><b>{text["name"]}</b>{text["statement"]}{source}</th>'
         f"<td>{text['expected']}</td><td>{text['observed']}{error}</td><td>{text['reason']}</td></tr>"
+    )
+
+
+def _remarks(remarks: Iterable[Remark]) -> str:
+    columns = ("Case", "Found", "Observed, with its error", "Reason")
+    header = "".join(f'<th scope="col">{name}</th>' for name in columns)
+    rows = "\n".join(_remark(remark) for remark in remarks)
+    table = f'<table class="claims">\n<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>'
+    return (
+        '<p class="quiet">The theorem says nothing on these cases, so none of them is a claim.</p>\n'
+        f'<div class="wide" role="region" aria-label="Remarks" tabindex="0">{table}</div>'
+    )
+
+
+def _remark(remark: Remark) -> str:
+    text = {key: escape(str(value)) for key, value in remark.as_dict().items()}
+    error = f'<p class="quiet">{text["error"]}</p>' if text["error"] else ""
+    return (
+        f'<tr><th scope="row"><b>{text["name"]}</b></th><td>{text["found"]}</td>'
+        f"<td>{text['observed']}{error}</td><td>{text['reason']}</td></tr>"
     )
 
 

@@ -17,7 +17,19 @@ def test_each_case_has_a_row_with_the_mark_of_its_status():
     assert drawn(ax, "proved positive definite") == ([pytest.approx(0.02)], [0])
     assert drawn(ax, "singular, for a reason in the data") == ([2e-15], [1])
     assert drawn(ax, "undecided") == ([3e-14], [2])
+    assert ax.get_xlabel().endswith("relative width ≤ 3")  # from 0.01 to 0.04
     assert [t.get_text() for t in ax.get_yticklabels()] == ["Erf, as given", "opposite point", "Relu, as given"]
+
+
+def test_proofs_beyond_the_theorem_have_a_mark_of_their_own_and_narrow_intervals_their_width_in_writing():
+    names = ["Erf, as given", "Erf, parallel point"]
+    low = np.array([0.01, 0.02])
+    ax = plots.definiteness(names, low, low * (1 + 1.5e-8), [1e-15, 1e-15], [False, False], silent=[False, True])
+    assert drawn(ax, "proved positive definite")[1] == [0]
+    assert drawn(ax, "proved where the theorem is silent")[1] == [1]
+    assert ax.get_xlabel().endswith(r"relative width ≤ $2\times 10^{-8}$")
+    ax = plots.definiteness(names, -low, low, [1e-15, 1e-15], [False, True])
+    assert "width" not in ax.get_xlabel()
 
 
 def test_the_approach_goes_to_the_right_and_leaves_open_what_is_not_proved():
@@ -31,8 +43,13 @@ def test_the_approach_goes_to_the_right_and_leaves_open_what_is_not_proved():
     again = plots.approach(angles, [1e-2] * 3, [1e-2] * 3, [1e-15] * 3, ax, label="Relu")
     assert again is ax
     assert ax.xaxis_inverted()
-    assert ax.lines[3].get_color() != proved.get_color()
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["Erf", "Relu"]
+    (relu,) = [line for line in ax.lines if line.get_label() == "Relu"]
+    assert relu.get_color() != proved.get_color()
+    # Row by row in two columns: the curves, then what their circles and dotted lines are.
+    texts = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert texts == ["Erf", "only an upper bound", "Relu", "floor of the proofs"]
+    alone = plots.approach(angles, [1e-2] * 3, [1e-2] * 3, [1e-15] * 3, label="Relu")
+    assert [t.get_text() for t in alone.get_legend().get_texts()] == ["Relu", "floor of the proofs"]
 
 
 def test_what_does_not_fit_is_refused():

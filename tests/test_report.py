@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jaxlimit.claims import Claim, Panel, Report, Verdict
+from jaxlimit.claims import Claim, Panel, Remark, Report, Verdict
 from jaxlimit.report import html
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,6 +60,18 @@ class Reader(HTMLParser):
 
 def page_of(of: Report) -> str:
     return html(of, images(of))
+
+
+def test_remarks_stand_apart_from_claims_and_are_not_counted():
+    remark = Remark("a <b>", "found & seen", "λ < 1", "error <", f"why {ATTACK}")
+    subject = Report("Title", "Source", (claim(Verdict.HOLDS),), (), {}, {}, (remark,))
+    page = page_of(subject)
+    read = Reader(page)
+    assert all(value in read.text for value in remark.as_dict().values())
+    assert read.text.index("Claims") < read.text.index("Beyond the theorem") < read.text.index("Configuration")
+    assert "1 claim: " in read.text
+    assert not read.all("script")
+    assert "Beyond the theorem" not in page_of(report())
 
 
 def test_every_text_of_every_claim_is_on_the_page():

@@ -48,9 +48,11 @@ def axes(ax: Axes | None, horizontal: str, vertical: str) -> Axes:
     return ax
 
 
-def legend(ax: Axes, columns: int, bars_first: bool = False) -> Axes:
-    """The legend above the axes, where it covers no data."""
+def legend(ax: Axes, columns: int, bars_first: bool = False, by_row: bool = False) -> Axes:
+    """The legend above the axes, where it covers no data; filled column by column, or row by row."""
     handles, _ = ax.get_legend_handles_labels()
+    if by_row:
+        handles = [handle for first in range(columns) for handle in handles[first::columns]]
     if bars_first:  # Matplotlib puts error bars, here the measurements, after all curves
         measured = {id(bars) for bars in ax.containers}
         handles.sort(key=lambda handle: id(handle) not in measured)

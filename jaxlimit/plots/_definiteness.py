@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from jaxlimit._arguments import real_array, require
-from jaxlimit._typing import ArrayLike
+from jaxlimit._typing import ArrayLike, Host
+from jaxlimit.claims import above
 from jaxlimit.plots._canvas import GIVEN, LIMIT, PROVED, SERIES, Axes, axes, column, legend, log_ticks
 
 COLOURS = (LIMIT, *SERIES)
+UPPER, FLOOR = "only an upper bound", "floor of the proofs"
 
 
 def definiteness(
@@ -20,13 +22,16 @@ def definiteness(
     floor: ArrayLike,
     singular: Sequence[bool],
     ax: Axes | None = None,
+    *,
+    silent: Sequence[bool] | None = None,
 ) -> Axes:
     """A proved interval of λ_min for every case, one row each, on a log axis.
 
-    Green dots (lines, where an interval is wider than a dot) are proved positive. Cases that are
-    `singular` for a structural reason are triangles at their floor, the size below which nothing could
-    have been proved; open circles at the floor are undecided. Names "activation, variant" that begin
-    alike stand together; the activation is written once.
+    Green dots (lines, where an interval is wider than a dot) are proved positive, and open green squares
+    too, where the theorem is `silent`; the axis says how wide the intervals are at most, as that is
+    seldom seen. Cases that are `singular` for a structural reason are triangles at
+    their floor, the size below which nothing could have been proved; open circles at the floor are
+    undecided. Names "activation, variant" that begin alike stand together; the activation is written once.
 
         >>> import jaxlimit as jl
         >>> ax = jl.plots.definiteness(["Erf", "Relu"], [0.1, -1e-16], [0.101, 1e-16], [1e-15, 1e-15], [False, True])
@@ -35,7 +40,8 @@ def definiteness(
     """
     low, high, least = (column(n, v, len(names)) for n, v in (("lower", lower), ("upper", upper), ("floor", floor)))
     shut = np.array(singular, dtype=bool)
-    ax = axes(ax, r"$\lambda_{\min}(B)$", "")
+    mute = np.zeros(len(names), dtype=bool) if silent is None else np.array(silent, dtype=bool)
+    ax = axes(ax, "", "")
     sheet: Any = ax.figure
     if len(names) > 8:  # a row needs a seventh of an inch
         sheet.set_size_inches(4.9, max(3.0, 0.9 + 0.135 * len(names)))
@@ -44,30 +50,26 @@ def definiteness(
     open_ = ~proved & ~shut
     style: dict[str, Any] = {"markersize": 4, "linestyle": "none", "zorder": 3}
     ax.hlines(rows[proved], low[proved], high[proved], color=PROVED, linewidth=1.4)
+    middle = np.sqrt(np.where(proved, low * high, 1.0))
     kinds = (
-        (
-            proved,
-            np.sqrt(low * np.where(low > 0, high, 1.0), where=low > 0, out=np.ones_like(low)),
-            "o",
-            PROVED,
-            "proved positive definite",
-        ),
-        (shut, least, "<", LIMIT, "singular, for a reason in the data"),
-        (open_, least, "o", GIVEN, "undecided"),
+        (proved & ~mute, middle, "o", PROVED, PROVED, "proved positive definite"),
+        (proved & mute, middle, "s", PROVED, "white", "proved where the theorem is silent"),
+        (shut, least, "<", LIMIT, LIMIT, "singular, for a reason in the data"),
+        (open_, least, "o", GIVEN, "white", "undecided"),
     )
-    for chosen, place, mark, colour, label in kinds:
+    for chosen, place, mark, colour, face, text in kinds:
         if np.any(chosen):
-            face = "none" if chosen is open_ else colour
-            ax.plot(place[chosen], rows[chosen], mark, color=colour, markerfacecolor=face, label=label, **style)
+            ax.plot(place[chosen], rows[chosen], mark, color=colour, markerfacecolor=face, label=text, **style)
+    ax.set_xlabel(r"$\lambda_{\min}(B)$" + _apart(low[proved], high[proved]), fontsize=9)
     ax.set_xscale("log")
     shown = np.concatenate([low[proved], high[proved], least[~proved]])
     ax.set_xlim(shown.min() / 4, shown.max() * 4)
     log_ticks(ax.xaxis)
     ax.set_yticks(rows, _shortened(names), fontsize=7)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    for place, (one, other) in enumerate(pairwise(names)):
+    for row, (one, other) in enumerate(pairwise(names)):
         if _first(one) != _first(other):
-            ax.axhline(place + 0.5, color=GIVEN, linewidth=0.3)
+            ax.axhline(row + 0.5, color=GIVEN, linewidth=0.3)
     return legend(ax, 1)
 
 
@@ -82,8 +84,8 @@ def approach(
 ) -> Axes:
     """Proved intervals of λ_min against an angle, both on log axes, with the floor of the proofs dotted.
 
-    Filled dots are proved positive; where nothing is proved, an open circle stands at the upper bound. Call
-    it again on the same axes for another curve.
+    Filled dots are proved positive; where positivity is not, an open circle stands at the upper bound. Call
+    it again on the same axes for another curve: the key to circles and dots stays at the end of the legend.
 
         >>> import jaxlimit as jl
         >>> ax = jl.plots.approach([1e-2, 1e-1], [1e-4, 1e-2], [2e-4, 2e-2], [1e-15, 1e-15], label="Erf")
@@ -104,13 +106,28 @@ def approach(
     doubtful = ~proved & (high > 0)
     ax.plot(x[doubtful], high[doubtful], "o", markerfacecolor="none", **style)
     ax.plot(x, least, ":", color=colour, linewidth=0.8)
+    keys = {line.get_gid(): line for line in ax.lines if line.get_gid() in (UPPER, FLOOR)}
+    for key in keys.values():
+        key.remove()
+    if UPPER in keys or np.any(doubtful):
+        ax.plot([], [], "o", color=GIVEN, markersize=3.2, markerfacecolor="white", label=UPPER, gid=UPPER)
+    ax.plot([], [], ":", color=GIVEN, linewidth=0.8, label=FLOOR, gid=FLOOR)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.xaxis.set_inverted(False)  # ticks are chosen on an axis that grows to the right
     log_ticks(ax.xaxis)
     ax.xaxis.set_inverted(True)
     log_ticks(ax.yaxis)
-    return legend(ax, 2)
+    return legend(ax, 2, by_row=True)
+
+
+def _apart(low: Host, high: Host) -> str:
+    """How far apart the ends of the proved intervals are at most, relative to the lower one and rounded up."""
+    if low.size == 0:
+        return ""
+    factor, exponential, power = above(float(np.max((high - low) / low)), 1).partition("e")
+    number = rf"${factor}\times 10^{{{int(power)}}}$" if exponential else factor
+    return f", proved intervals of relative width ≤ {number}"
 
 
 def _first(name: str) -> str:

@@ -8,13 +8,14 @@ from jaxlimit.claims import Panel
 
 
 class Bar(NamedTuple):
-    """A proved interval of λ_min, its floor, and whether it is singular for a reason in the data."""
+    """A proved interval of λ_min, its floor; singular for a reason in the data, or the theorem is silent."""
 
     name: str
     lower: float
     upper: float
     floor: float
     singular: bool
+    silent: bool
 
 
 class Approach(NamedTuple):
@@ -40,6 +41,7 @@ def panels(bars: Sequence[Bar], approaches: Sequence[Approach]) -> tuple[Panel, 
             [bar.floor for bar in bars],
             [bar.singular for bar in bars],
             ax,
+            silent=[bar.silent for bar in bars],
         )
 
     def approach(ax: Any) -> Any:
@@ -49,8 +51,17 @@ def panels(bars: Sequence[Bar], approaches: Sequence[Approach]) -> tuple[Panel, 
             ax = plots.approach(one.angles, one.lower, one.upper, one.floor, ax, label=one.label)
         return ax
 
-    found = (Panel("smallest", "Proved intervals of λ_min; triangles: singular for a reason in the data.", smallest),)
+    caption = (
+        "λ_min of every case. Dots: proved intervals, whose relative width the axis states; open squares: proved "
+        "as well, where the theorem is silent. Triangles: singular for a reason in the data, drawn at the floor, the "
+        "size below which nothing can be proved from the matrix alone."
+    )
+    found = (Panel("smallest", caption, smallest),)
     if not approaches:
         return found
-    caption = "λ_min of two points against the angle between them, proved intervals; dotted: floors of the proofs."
+    caption = (
+        "λ_min of two points against the angle between them. Dots: proved intervals, drawn as bars where they are "
+        "wider than a dot; open circles: proved upper bounds, where positivity is not proved; dotted: the floors, "
+        "sizes below which nothing can be proved."
+    )
     return (*found, Panel("approach", caption, approach))
