@@ -19,6 +19,9 @@ from jaxlimit.statistics._whitening import rotations
 PERMUTED = 2048
 """Replicas of each of two samples that are relabelled."""
 
+CACHED = 2**18
+"""Numbers that a core's cache holds."""
+
 ORDERS = 12
 """Hermite orders whose eigenvalues are computed; of those beyond, directions hardly share anything."""
 
@@ -98,24 +101,28 @@ class Sliced(AbstractMultivariateStatistic):
         relabellings of the first 2048 replicas of each; what more replicas add to the mean is the Gaussian law's.
         """
         n, m, points = first.shape[0], second.shape[0], first.shape[1]
-        x, y = (values.astype(np.float64, copy=False) for values in (first, second))
-        own, other = np.atleast_2d(np.cov(x.T)), np.atleast_2d(np.cov(y.T))
+        means = [np.mean(values, axis=0, dtype=np.float64) for values in (first, second)]
+        x = first.astype(np.float64, copy=False) - means[0]
+        y = second.astype(np.float64, copy=False) - means[1]
+        own, other = x.T @ x / (n - 1), y.T @ y / (m - 1)
         covariance = ((n - 1) * own + (m - 1) * other) / (n + m - 2)
         axes = self.axes(points, key)
         weights, gram = _standardised(axes, covariance)
-        centre = np.mean(x, axis=0)
-        a, b = (np.ascontiguousarray(weights @ (values - centre).T) for values in (x, y))
-        squares = _transport(np.sort(a, axis=1), np.sort(b, axis=1))
+        a, b = (np.ascontiguousarray(weights @ values.T) for values in (x, y))
+        # Under the null hypothesis both have one mean: what is relabelled is centred first, so that a real
+        # difference does not enter the noise.
+        few = [part[:, :PERMUTED] - np.mean(part[:, :PERMUTED], axis=1, keepdims=True) for part in (a, b)]
+        b += (weights @ (means[1] - means[0]))[:, None]
+        a.sort(axis=1)
+        b.sort(axis=1)
+        squares = _transport(a, b)
         share = m / (n + m)
         moments = weights @ (share * own + (1.0 - share) * other) @ weights.T
         spread = math.sqrt(float(np.linalg.eigvalsh(moments)[-1]) / axes.shape[0])
-        # Under the null hypothesis both have one mean: what is relabelled is centred first, so that a real
-        # difference does not enter the noise.
-        a, b = (part[:, :PERMUTED] - np.mean(part[:, :PERMUTED], axis=1, keepdims=True) for part in (a, b))
-        fewer = a.shape[1] * b.shape[1] / (a.shape[1] + b.shape[1])
+        count = few[0].shape[1] * few[1].shape[1] / (few[0].shape[1] + few[1].shape[1])
         seed = np.asarray(jax.random.key_data(jax.random.key(1) if key is None else key))
-        noise = fewer * _relabelled(a, b, self.permutations, np.random.default_rng(seed.tolist()))
-        added = _mean_square(round(n * share)) - _mean_square(round(fewer)) if n * share > fewer else 0.0
+        noise = count * _relabelled(*few, self.permutations, np.random.default_rng(seed.tolist()))
+        added = _mean_square(round(n * share)) - _mean_square(round(count)) if n * share > count else 0.0
         law = _null(gram, n)
         null = law.scaled(math.sqrt(float(np.var(noise, ddof=1)) / law.variance))
         null = ChiSquares(null.weights, null.counts, null.shift + float(np.mean(noise)) + added - null.mean)
@@ -135,8 +142,9 @@ def _standardised(axes: Host, covariance: Host) -> tuple[Host, Host]:
     return unit / deviation, unit @ correlation @ unit.T
 
 
+@functools.lru_cache(maxsize=4)
 def _coupling(n: int, m: int) -> tuple[Host, Host, Host]:
-    """Which order statistics meet, and for how long, on the way from quantile 0 to 1."""
+    """Which order statistics meet, and for how long, on the way from quantile 0 to 1; the same for all relabellings."""
     ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # in units of 1/(n m): exact
     starts = np.concatenate([[0], ends[:-1]])
     return starts // m, starts // n, (ends - starts) / (n * m)
@@ -145,23 +153,29 @@ def _coupling(n: int, m: int) -> tuple[Host, Host, Host]:
 def _transport(a: Host, b: Host) -> Float[Host, " directions"]:
     """W₂² of the rows of two sorted arrays."""
     if a.shape[1] == b.shape[1]:
-        return np.asarray(np.mean(np.square(a - b), axis=1))
+        gaps = a - b
+        return np.asarray(np.einsum("kn,kn->k", gaps, gaps, dtype=np.float64) / a.shape[1])
     i, j, weight = _coupling(a.shape[1], b.shape[1])
-    return np.asarray(np.square(a[:, i] - b[:, j]) @ weight)
+    # Few directions at a time: what is in memory together fits a core's cache.
+    parts = np.array_split(np.arange(a.shape[0]), max(1, a.shape[0] * i.size // CACHED))
+    gaps = (np.take(a[rows], i, axis=1) - np.take(b[rows], j, axis=1) for rows in parts)
+    return np.concatenate([np.square(gap, out=gap) @ weight for gap in gaps])
 
 
 def _relabelled(a: Host, b: Host, count: int, generator: np.random.Generator) -> Float[Host, " permutations"]:
-    """D² of random relabellings: all directions are sorted once, and a part of a sorted array is sorted."""
-    pooled = np.concatenate([a, b], axis=1)
-    order = np.argsort(pooled, axis=1)
-    pooled = np.take_along_axis(pooled, order, axis=1)
+    """D² of random relabellings of centred samples.
+
+    Both parts are sorted anew each time: NumPy sorts float32 faster than it picks a part of a sorted array.
+    """
+    # Differences of neighbours on the line, not squares of the values: float32 loses nothing.
+    pooled = np.concatenate([a, b], axis=1).astype(np.float32)
     found = []
     for _ in range(count):
-        chosen = np.zeros(pooled.shape[1], dtype=bool)
-        chosen[generator.permutation(pooled.shape[1])[: a.shape[1]]] = True
-        mine = chosen[order]
-        parts = (pooled[mask].reshape(pooled.shape[0], -1) for mask in (mine, ~mine))
-        found.append(float(np.mean(_transport(*parts))))
+        mixed = np.take(pooled, generator.permutation(pooled.shape[1]), axis=1)
+        mine, others = mixed[:, : a.shape[1]], mixed[:, a.shape[1] :]
+        mine.sort(axis=1)
+        others.sort(axis=1)
+        found.append(float(np.mean(_transport(mine, others))))
     return np.array(found)
 
 
