@@ -3,6 +3,7 @@
 Statistics compare these types and never learn who made them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +24,9 @@ class Samples(eqx.Module):
     [replicas, times] is a method's own estimate of its error, None for the exact chain; `forced` [replicas]
     counts the blocks of `SStep` whose error exceeded their share of its tolerance at the shortest length. `lanes` is
     the number of replicas computed together: bits depend on it, so it is part of a result's identity.
+
+    Paths of a limit have `width` 0 and `steps` 0: there is no network. `repeats` are then the same paths with other
+    draws of a kernel that is a Monte Carlo estimate, as in `GaussianPath`; empty everywhere else.
     """
 
     ts: Float[Host, " times"]
@@ -35,6 +39,7 @@ class Samples(eqx.Module):
     lanes: int = eqx.field(static=True)
     error: Float[Host, "replicas times"] | None = None
     forced: Int[Host, " replicas"] | None = None
+    repeats: tuple["Samples", ...] = ()
 
     @property
     def replicas(self) -> int:
@@ -56,7 +61,9 @@ class GaussianPath(eqx.Module):
     """Gaussian marginal laws N(mean_t, covariance_t) at each save time.
 
     `mean` [times, points], `covariance` [times, points, points]; a deterministic limit has zero
-    covariance. Raises ``ValueError`` if the shapes do not fit together.
+    covariance. `repeats` is empty for a law that is known. Where its kernel is a Monte Carlo estimate they are the
+    same law from other, independent draws: what they spread is the error of this one, and `compare` counts it.
+    Raises ``ValueError`` if the shapes do not fit together, or for a single repeat.
 
         >>> import numpy as np, jaxlimit as jl
         >>> law = jl.paths.GaussianPath(np.array([0.0]), np.zeros((1, 2)), np.eye(2)[None])
@@ -67,17 +74,57 @@ class GaussianPath(eqx.Module):
     ts: Float[Host, " times"]
     mean: Float[Host, "times points"]
     covariance: Float[Host, "times points points"]
+    repeats: tuple["GaussianPath", ...] = ()
 
     def __check_init__(self) -> None:
-        """The three arrays must agree on times and points."""
+        """The three arrays, and those of the repeats, must agree on times and points."""
         require(np.ndim(self.mean) == 2, "mean", "have shape [times, points]", f"it is {np.shape(self.mean)}")
         times, points = self.mean.shape
         fits = self.ts.shape == (times,) and self.covariance.shape == (times, points, points)
         finite = bool(np.all(np.isfinite(self.mean)) and np.all(np.isfinite(self.covariance)))
         require(finite, "mean, covariance", "be finite", "some entries are NaN or infinite")
         require(fits, "covariance", "have shape [times, points, points]", f"it is {self.covariance.shape}")
+        same = all(other.mean.shape == (times, points) for other in self.repeats)
+        require(same, "repeats", f"have {times} times and {points} points like `mean`", "some have others")
+        count = len(self.repeats)
+        require(count != 1, "repeats", "be at least 2 or none (one shows no spread)", f"it is {count}")
 
     @property
     def standard_deviation(self) -> Float[Host, "times points"]:
         """Square root of the diagonal of each covariance; rounding below zero counts as zero."""
         return np.sqrt(np.maximum(np.diagonal(self.covariance, axis1=1, axis2=2), 0.0))
+
+    @property
+    def mean_standard_error(self) -> Float[Host, "times points"]:
+        """Standard error of `mean` from the draws of the kernel; zero for a law that is known.
+
+        For R repeats it is their standard deviation, R − 1 degrees of freedom. What is left out is the bias of the
+        law of an estimated kernel, of order 1/neurons where this is of order neurons^{−1/2}.
+        """
+        return spread([other.mean for other in self.repeats], self.mean)
+
+    @property
+    def covariance_standard_error(self) -> Float[Host, "times points points"]:
+        """Standard error of `covariance`, entry by entry, as `mean_standard_error`."""
+        return spread([other.covariance for other in self.repeats], self.covariance)
+
+    @property
+    def standard_deviation_standard_error(self) -> Float[Host, "times points"]:
+        """Standard error of `standard_deviation`, as `mean_standard_error`."""
+        return spread([other.standard_deviation for other in self.repeats], self.standard_deviation)
+
+    def during(self, times: slice) -> "GaussianPath":
+        """The law at some of the save times, with its repeats.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> law = jl.paths.GaussianPath(np.arange(3.0), np.zeros((3, 1)), np.ones((3, 1, 1)))
+        >>> law.during(slice(1, None)).ts.tolist()
+        [1.0, 2.0]
+        """
+        others = tuple(other.during(times) for other in self.repeats)
+        return GaussianPath(self.ts[times], self.mean[times], self.covariance[times], others)
+
+
+def spread(repeats: Sequence[Host], answer: Host) -> Host:
+    """Standard deviation over independent repeats of an answer; zeros in its shape where there are none."""
+    return np.std(np.stack(repeats), axis=0, ddof=1) if len(repeats) else np.zeros_like(answer, dtype=np.float64)

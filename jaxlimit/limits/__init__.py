@@ -1,5 +1,6 @@
 """Limits: the answer to a problem at N = ∞, exactly or by a differential equation solver."""
 
+from jaxlimit.limits._base import AbstractKernelLimit as AbstractKernelLimit
 from jaxlimit.limits._base import AbstractLimit as AbstractLimit
 from jaxlimit.limits._base import LinearKernel as LinearKernel
 from jaxlimit.limits._krylov import KrylovLimit as KrylovLimit

@@ -1,6 +1,9 @@
 """What a limit must offer, and the kernel that the linear limits share."""
 
+import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Self
 
 import equinox as eqx
 import numpy as np
@@ -8,10 +11,18 @@ from jaxtyping import Float
 
 from jaxlimit._arguments import instance, real_array, require
 from jaxlimit._typing import ArrayLike, Host
-from jaxlimit.kernels import AbstractRule, Gram, gram, initial_covariance
+from jaxlimit.activations import AbstractActivation
+from jaxlimit.initial import AbstractLaw
+from jaxlimit.kernels import AbstractRule, Block, Gram, MonteCarlo, gram, initial_covariance
 from jaxlimit.networks import Shallow
+from jaxlimit.paths import GaussianPath, spread
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import PowerScaling
+
+REPEATS = 16
+"""Further sets of draws of a random kernel: their spread is a standard error, good to 18%, with 15 degrees of freedom."""
+STRIDE = 0x9E3779B9
+"""Between the seeds of repeats: 2³² over the golden ratio, far from the small numbers that people choose."""
 
 
 class AbstractLimit(eqx.Module):
@@ -22,6 +33,57 @@ class AbstractLimit(eqx.Module):
         self, h0: ArrayLike, ts: ArrayLike, at: ArrayLike | None = None, h0_at: ArrayLike | None = None
     ) -> Float[Host, "*batch times points"]:
         """The limit equation solved from the given start."""
+
+
+class Repeat(AbstractRule):
+    """Other draws for a kernel that is a Monte Carlo estimate. They are there to show a spread, and have no repeats."""
+
+    rule: MonteCarlo
+
+    def prepare(self, activation: AbstractActivation, law: AbstractLaw, x: Host, x2: Host) -> Block:
+        """As its rule."""
+        return self.rule.prepare(activation, law, x, x2)
+
+
+class AbstractKernelLimit(AbstractLimit):
+    """A limit that is solved from the kernel B on the data: what its error is where B is a Monte Carlo estimate."""
+
+    kernel: eqx.AbstractVar["LinearKernel"]
+
+    @abstractmethod
+    def with_rule(self, rule: AbstractRule | None) -> Self:
+        """The same limit with another rule for its kernel."""
+
+    def repeats(self) -> list[Self]:
+        """The same limit from `REPEATS` further sets of draws, independent of its own and of each other.
+
+        Empty where the kernel has no standard errors. They cost `REPEATS` more kernels. Raises ``ValueError`` where
+        the rule has standard errors but is not `MonteCarlo`, the one whose draws can be repeated.
+        """
+        return [self.with_rule(rule) for rule in self.kernel.repeated_rules()]
+
+    def standard_error(self, answer: Callable[[Self], ArrayLike]) -> Host:
+        """Standard error of any answer of this limit where its kernel comes from `MonteCarlo`, else zeros.
+
+        The standard deviation of answer(limit) over `repeats`, in the shape of the answer: with 15 degrees of freedom,
+        all nonlinearity included. It leaves out a bias of order 1/neurons. `law` carries its own.
+        Raises ``ValueError`` as `repeats`.
+
+            >>> import numpy as np, jaxlimit as jl
+            >>> network = jl.networks.Shallow(jl.activations.Tanh(), jl.Initial())
+            >>> problem = jl.Problem(jl.Data([[1.0, 0.0], [0.6, 0.8]], [1.0, -1.0]), network)
+            >>> limit = jl.SpectralLimit(problem, rule=jl.kernels.MonteCarlo(10_000))
+            >>> error = limit.standard_error(lambda limit: limit.path([0.0, 0.0], [1.0]))
+            >>> error.shape, bool(0 < error.min() < error.max() < 0.01)
+            ((1, 2), True)
+        """
+        found = [np.asarray(answer(limit), np.float64) for limit in self.repeats()]
+        return spread(found, found[0] if found else np.asarray(answer(self)))
+
+    def carrying(self, answer: Callable[[Self], GaussianPath]) -> GaussianPath:
+        """A law of this limit with those of its repeats."""
+        law, repeats = answer(self), tuple(answer(limit) for limit in self.repeats())
+        return GaussianPath(law.ts, law.mean, law.covariance, repeats)
 
 
 class LinearKernel(eqx.Module):
@@ -57,6 +119,14 @@ class LinearKernel(eqx.Module):
         self.rule = rule
         self.gram = gram(network, problem.data.x, rule=rule)
         self.covariance = initial_covariance(network, problem.data.x, rule=rule)
+
+    def repeated_rules(self) -> list[AbstractRule]:
+        """Rules for other draws of this kernel, or none; for whom and what is refused see `AbstractKernelLimit`."""
+        if self.gram.standard_error is None or isinstance(self.rule, Repeat):
+            return []
+        rule = instance("rule", self.rule, MonteCarlo, "be MonteCarlo where the kernel is random, to draw it again")
+        seeds = [(rule.seed + k * STRIDE) % 2**32 for k in range(1, REPEATS + 1)]
+        return [Repeat(dataclasses.replace(rule, seed=seed)) for seed in seeds]
 
     def drift(self) -> Float[Host, "points points"]:
         """A_ij = α B(x_i, x_j) π_j."""

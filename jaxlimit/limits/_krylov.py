@@ -9,7 +9,7 @@ from jaxlimit._arguments import items as members
 from jaxlimit._numerics import UNIT
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.kernels import AbstractRule, initial_covariance
-from jaxlimit.limits._base import AbstractLimit, LinearKernel
+from jaxlimit.limits._base import AbstractKernelLimit, LinearKernel
 from jaxlimit.limits._lanczos import Actions, exponential_actions
 from jaxlimit.losses import SquaredError
 from jaxlimit.paths import GaussianPath
@@ -32,7 +32,7 @@ class KrylovSolution(eqx.Module):
     dimension: Float[Host, "*batch"]
 
 
-class KrylovLimit(AbstractLimit):
+class KrylovLimit(AbstractKernelLimit):
     """The limit dh = A(ŷ − h)dt, h_0 ~ N(0, Σ), for thousands of data points, in float64 on the host.
 
     S = Π^{1/2} αB Π^{1/2} is symmetric and similar to A; e^{−St}v and φ_t(S)v are taken in the Krylov space of S and
@@ -42,6 +42,7 @@ class KrylovLimit(AbstractLimit):
     with the answer, is within `tolerance` times the norm of the start; beyond `max_dimension` a ``RuntimeError`` says
     so. k grows like √(λ_max t), and needs no gap in the spectrum: singular A is no special case.
 
+    With the rule `MonteCarlo` laws carry their standard error, and `standard_error` gives that of every other answer.
     Memory is about 32n² bytes (B and Σ with their radii), 3.2 GB at 10,000 points. Refuses what `SpectralLimit`
     refuses. Source: references `xavier`, `lanczos`.
 
@@ -68,6 +69,10 @@ class KrylovLimit(AbstractLimit):
         self.tolerance = positive_number("tolerance", tolerance)
         require(1e-13 <= self.tolerance < 1, "tolerance", "lie between 1e-13 and 1", f"it is {self.tolerance:g}")
         self.max_dimension = positive_integer("max_dimension", max_dimension)
+
+    def with_rule(self, rule: AbstractRule | None) -> "KrylovLimit":
+        """The same limit with another rule for its kernel."""
+        return KrylovLimit(self.kernel.problem, rule, self.tolerance, self.max_dimension)
 
     def path(
         self, h0: ArrayLike, ts: ArrayLike, at: ArrayLike | None = None, h0_at: ArrayLike | None = None
@@ -102,7 +107,10 @@ class KrylovLimit(AbstractLimit):
             rounding = 4 * UNIT * (np.linalg.norm(root * data.y) + np.linalg.norm(gap[:, part], axis=0))
             errors[part], dimensions[part] = actions.bound.T + rounding[:, None], actions.dimension
         return KrylovSolution(
-            times, values.reshape(*batch, *values.shape[1:]), errors.reshape(*batch, -1), dimensions.reshape(batch)
+            times,
+            values.reshape(*batch, *values.shape[1:]),
+            errors.reshape(*batch, times.size),
+            dimensions.reshape(batch),
         )
 
     def law(self, ts: ArrayLike, points: ArrayLike = (), at: ArrayLike | None = None) -> GaussianPath:
@@ -111,8 +119,13 @@ class KrylovLimit(AbstractLimit):
         h_t(p) is linear in h_0 through u_t = e^{−Aᵀt}e_p, so Cov = uᵀΣu: one Krylov space for each point, never an
         n×n matrix for each time. Error: the mean at a data point is within tolerance·|ŷ|_π/√π_p, and the standard
         deviation within tolerance·√(λ_max(Π^{1/2}ΣΠ^{1/2})/π_p), λ_max ≤ E_π Σ(x, x); at an extra point
-        1/√π_p becomes t·α(E_π B(x, ·)²)^{1/2}. Raises ``ValueError`` if no point is chosen.
+        1/√π_p becomes t·α(E_π B(x, ·)²)^{1/2}. With the rule `MonteCarlo` the law comes with repeats, hence with
+        standard errors: 17 solutions instead of one. Raises ``ValueError`` if no point is chosen.
         """
+        return self.carrying(lambda limit: limit._law(ts, points, at))
+
+    def _law(self, ts: ArrayLike, points: ArrayLike, at: ArrayLike | None) -> GaussianPath:
+        """`law` of these draws of the kernel alone."""
         times, extra = save_times(ts), self.kernel.extra_points(at)
         data, size = self.kernel.problem.data, self.kernel.problem.data.points
         chosen = np.array([natural_number("points", p) for p in members("points", points, "point numbers")], int)

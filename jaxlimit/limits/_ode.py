@@ -21,9 +21,10 @@ from jaxlimit._arguments import (
 from jaxlimit._numerics import square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
-from jaxlimit.limits._base import AbstractLimit, LinearKernel
+from jaxlimit.limits._base import AbstractKernelLimit, LinearKernel
 from jaxlimit.limits._spectral import SpectralLimit
 from jaxlimit.losses import AbstractLoss, SquaredError
+from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 
 FINER = 100.0
@@ -49,7 +50,7 @@ class OdeSolution(eqx.Module):
     solver: str = eqx.field(static=True)
 
 
-class OdeLimit(AbstractLimit):
+class OdeLimit(AbstractKernelLimit):
     """The limit dh/dt = −αBΠ ∂ℓ/∂g(h, ŷ) by diffrax, for any loss; with `SquaredError`, A(ŷ − h).
 
     Tsit5 with an adaptive step unless another diffrax solver is given. Explicit steps are bounded by
@@ -58,7 +59,7 @@ class OdeLimit(AbstractLimit):
     `tolerance` is the relative and absolute tolerance per step, 1e-5 in float32 and 1e-9 in float64 by
     default; the global error stays within 100 times that (tested against the exact solution). float64
     needs the x64 flag. Every solve checks the solver's own verdict and raises ``RuntimeError`` if it
-    gave up.
+    gave up. With the rule `MonteCarlo`, `standard_error` gives what the draws of the kernel add to any answer.
     Source: references `xavier`, `diffrax`.
 
         >>> import numpy as np, jaxlimit as jl
@@ -91,6 +92,10 @@ class OdeLimit(AbstractLimit):
         chosen = diffrax.Tsit5() if solver is None else solver
         self.solver = instance("solver", chosen, diffrax.AbstractSolver, "be a diffrax solver")
         self.max_steps = positive_integer("max_steps", max_steps)
+
+    def with_rule(self, rule: AbstractRule | None) -> "OdeLimit":
+        """The same limit with another rule for its kernel."""
+        return OdeLimit(self.kernel.problem, rule, self.dtype, self.tolerance, self.solver, self.max_steps)
 
     @property
     def error(self) -> float:
@@ -139,7 +144,7 @@ class OdeLimit(AbstractLimit):
             exact, _ = self._solved(h0, ts, at, h0_at, wide, finer)
             reference = f"a second solve at tolerance {finer:.2g} in {wide.name}"
         error = np.max(np.abs(np.asarray(values, np.float64) - np.asarray(exact, np.float64)), axis=-1)
-        stated = self.error * max(1.0, float(np.max(np.abs(exact))))
+        stated = self.error * max(1.0, float(np.max(np.abs(exact), initial=0.0)))
         name = type(self.solver).__name__
         return OdeSolution(save_times(ts), values, error, steps, stated, reference, name)
 
@@ -180,12 +185,48 @@ class OdeLimit(AbstractLimit):
         batch = start.shape[:-1]
         return np.asarray(values).reshape(*batch, times.size, start.shape[-1]), np.asarray(steps).reshape(batch)
 
-    def sample(self, ts: ArrayLike, replicas: int, key: RandomKey) -> Float[Host, "replicas times points"]:
-        """Independent paths with h_0 ~ N(0, Σ) (h_0 = 0 for γ > 1/2)."""
-        count = positive_integer("replicas", replicas)
-        root = square_root(self.kernel.joint_covariance(None))
-        normal = jax.random.normal(random_key(key), (count, len(root)), jnp.float32)
-        return self.path(np.asarray(normal, np.float64) @ root.T, ts)
+    def sample(self, ts: ArrayLike, replicas: int, key: RandomKey, at: ArrayLike | None = None) -> Samples:
+        """Independent paths with h_0 ~ N(0, Σ) (h_0 = 0 for γ > 1/2), on the data and then at the extra inputs.
+
+        What `compare_samples` sets against `simulate` where the law is not Gaussian, at the replicas of both. `error`
+        is the stated bound of the solver's, `OdeLimit.error` times max(1, |h|) over a path's points; `width` and
+        `steps` are 0. With the rule `MonteCarlo` the samples come with repeats, the same normals with other draws of
+        the kernel: 17 solutions instead of one. Raises ``RuntimeError`` as `path`.
+
+            >>> import jax, jaxlimit as jl
+            >>> problem = jl.Problem(
+            ...     jl.data.sphere(points=3, inputs=2), jl.networks.Shallow(jl.activations.Erf()), loss=jl.Huber(0.5)
+            ... )
+            >>> samples = jl.simulate(problem, 128, [0.0, 1.0], replicas=300, key=jax.random.key(0))
+            >>> paths = jl.OdeLimit(problem).sample([0.0, 1.0], 1000, jax.random.key(1))
+            >>> found = jl.statistics.compare_samples(samples, paths, jl.statistics.EnergyDistance())
+            >>> bool((found.p_value > 0.001).all())
+            True
+        """
+        count, stream = positive_integer("replicas", replicas), random_key(key)
+        first, *repeats = (limit._sample(ts, count, stream, at) for limit in (self, *self.repeats()))
+        return eqx.tree_at(lambda samples: samples.repeats, first, tuple(repeats)) if repeats else first
+
+    def _sample(self, ts: ArrayLike, count: int, key: RandomKey, at: ArrayLike | None) -> Samples:
+        """`sample` from these draws of the kernel alone."""
+        extra, size = self.kernel.extra_points(at), self.kernel.problem.data.points
+        root = square_root(self.kernel.joint_covariance(extra))
+        normal = jax.random.normal(key, (count, len(root)), jnp.float32)
+        start = np.asarray(normal, np.float64) @ root.T
+        values = self.path(start[:, :size], ts, extra, None if extra is None else start[:, size:])
+        times = save_times(ts)
+        largest = np.max(np.abs(np.asarray(values, np.float64)), axis=2)
+        return Samples(
+            ts=times,
+            values=values,
+            observed=None,
+            steps=np.zeros(times.size, int),
+            diverged_at=np.full(count, -1),
+            method=type(self).__name__,
+            width=0,
+            lanes=count,
+            error=self.error * np.maximum(1.0, largest),
+        )
 
 
 @eqx.filter_jit

@@ -21,7 +21,9 @@ SKEWNESS = 6.0
 
 
 class FiniteWidthError(eqx.Module):
-    """Predicted covariance of h^N_t − h_t on the data, both started at the network's own h_0, to leading order in 1/N.
+    """Predicted covariance of h^N_t − h_t, both started at the network's own h_0, to leading order in 1/N.
+
+    Points are the data, then the extra inputs.
 
     `sgd` and `kernel` [times, points, points] are its two independent parts: the sampling noise of SGD, computed to
     about 1e-13 of its size (zero for the full batch), and the distance of the network's initial kernel from B, a
@@ -68,11 +70,22 @@ class Modes(eqx.Module):
     second: Float[Host, "points points"]
     factor: Float[Host, "points points"]
     """FFᵀ = second: with it E r_m² is a sum of squares, never a difference."""
+    cross: Float[Host, "extra points"]
+    """G = αB(x, ·)Π^{1/2}Q at the extra inputs: dh(x) = Gρ dt."""
 
-    def to_points(self, covariance: Float[Host, "*batch points points"]) -> Float[Host, "*batch points points"]:
-        """From the eigenbasis to values at the data points."""
-        left = self.basis / self.root[:, None]
-        found = left @ covariance @ left.T
+    @property
+    def left(self) -> Float[Host, "points points"]:
+        """Π^{−1/2}Q: values at the data from coordinates."""
+        return self.basis / self.root[:, None]
+
+    def to_points(self, noise: Float[Host, "*batch points points"]) -> Float[Host, "*batch all all"]:
+        """What `sampling_noise` is at the data, Π^{−1/2}QΛ, and at the extra inputs, G.
+
+        At an extra input dh = Gρ dt + dM(x), with ρ driven by the same noise z through Λ: together
+        Gz − G∫ΛΦz, where Φ(τ) = ∫_0^τ e^{−Λu}du, which is G e^{−Λτ}z.
+        """
+        rows = np.concatenate([self.left * self.eigenvalues, self.cross])
+        found = rows @ noise @ rows.T
         return 0.5 * (found + np.swapaxes(found, -1, -2))
 
     def divided(self, t: float) -> Float[Host, "points points"]:
@@ -81,12 +94,27 @@ class Modes(eqx.Module):
         gap = np.abs(np.subtract.outer(self.eigenvalues, self.eigenvalues))
         return np.exp(-low * t) * decay_integral(gap, np.full(1, t))
 
+    def accumulated(self, t: float) -> Float[Host, "points points"]:
+        """∫_0^t of `divided`: (φ_t(low) − divided)/high with φ_t(s) = (1 − e^{−st})/s, low ≤ high the two eigenvalues.
+
+        Where high·t < 1 this loses digits, and the integrand is smooth: Gauss and Legendre's rule is exact there.
+        """
+        high = np.maximum.outer(self.eigenvalues, self.eigenvalues)
+        low = np.minimum.outer(self.eigenvalues, self.eigenvalues)
+        mild = high * t < 1
+        closed = (decay_integral(low, np.full(1, t)) - self.divided(t)) / np.where(mild, 1.0, high)
+        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        smooth = sum(
+            0.5 * t * weight * self.divided(0.5 * t * (1 + node)) for node, weight in zip(nodes, weights, strict=True)
+        )
+        return np.where(mild, smooth, closed)
+
 
 def sampling_noise(modes: Modes, t: float) -> Float[Host, "points points"]:
-    """N·batch times the covariance of ∫_0^t e^{−A(t−s)} dM_s in the eigenbasis, M the noise of drawing from π.
+    """N·batch times the covariance of ∫_0^t e^{−Λ(t−s)} dz_s, z the noise of drawing from π: see `Modes.to_points`.
 
-    With residuals r, one sample m moves h by αB(·, x_m)r_m, which has the eigencoordinates Λ Q_m r_m/√π_m. So the
-    covariance of the noise per unit time is Λ[Qᵀ diag(E r²) Q − E ρρᵀ]Λ. The second term integrates in closed form;
+    With residuals r, one sample m moves h by αB(·, x_m)r_m: Λz in eigencoordinates with z = Q_m r_m/√π_m, and Gz at
+    extra inputs. So the covariance of z per unit time is Qᵀ diag(E r²) Q − E ρρᵀ. The second term integrates in closed form;
     the first on panels that halve towards both ends of [0, t], where the exponentials live.
     """
     rates, q = modes.eigenvalues, modes.basis
@@ -101,41 +129,49 @@ def sampling_noise(modes: Modes, t: float) -> Float[Host, "points points"]:
         half = 0.5 * (stop - start)
         for node, weight in zip(start + half * (1 + nodes), half * weights, strict=True):
             squares = np.sum(((q * np.exp(-rates * node)) @ modes.factor) ** 2, axis=1) / modes.root**2
-            moved = q * (rates * np.exp(-rates * (t - node)))
+            moved = q * np.exp(-rates * (t - node))
             total += (moved * (weight * squares)[:, None]).T @ moved
-    decay = rates * np.exp(-rates * t)
+    decay = np.exp(-rates * t)
     return total - t * np.outer(decay, decay) * modes.second
 
 
 def kernel_fluctuation(
     network: Shallow, x: Host, modes: Modes, alpha: float, ts: Host, neurons: int, key: RandomKey
-) -> tuple[Float[Host, "times points points"], Float[Host, "times points"]]:
+) -> tuple[Float[Host, "times all all"], Float[Host, "times all"]]:
     """N times the covariance of α∫_0^t e^{−A(t−s)}(B_N − B)Π r_s ds, and the standard error of its diagonal.
 
     B_N is a mean over independent neurons, so this is the covariance of one neuron's share. Its matrix in the
-    eigenbasis has mean Λ, and the integral multiplies entry ab by `Modes.divided`.
+    eigenbasis has mean Λ, and the integral multiplies entry ab by `Modes.divided`. `x` holds the data, then extra
+    inputs: there the neuron's row has mean G, moves with φ_t(Λ), and the error on the data is taken off with
+    `Modes.accumulated`.
     """
     c, w = (np.asarray(v, np.float64) for v in network.init(neurons, x.shape[1], key))
     _require_no_drift(network, c)
-    inner, points = x @ x.T, len(x)
+    inner, points, every = x @ x[: modes.root.size].T, modes.root.size, len(x)
     right = np.sqrt(alpha) * modes.root[:, None] * modes.basis
-    left = modes.basis / modes.root[:, None]
     divided = [modes.divided(float(t)) for t in ts]
-    total, squares = np.zeros((ts.size, points, points)), np.zeros((2, ts.size, points))
-    together = max(1, CHUNK // points**2)
+    accumulated = [modes.accumulated(float(t)) for t in ts] if every > points else [modes.cross] * ts.size
+    total, squares = np.zeros((ts.size, every, every)), np.zeros((2, ts.size, every))
+    together = max(1, CHUNK // (every * points))
     for first in range(0, neurons, together):
         part = slice(first, first + together)
         u = w[part] @ x.T
         slopes = np.asarray(network.activation.derivative(u), np.float64) * c[part, None]
-        b = slopes[:, :, None] * slopes[:, None, :] * inner
+        b = slopes[:, :, None] * slopes[:, None, :points] * inner
         if network.train_output:
             features = np.asarray(network.activation(u), np.float64)
-            b += features[:, :, None] * features[:, None, :]
-        own = np.swapaxes((b @ right), 1, 2) @ right - np.diag(modes.eigenvalues)
-        for i, difference in enumerate(divided):
-            shifts = np.swapaxes(left @ ((own * difference) @ modes.factor), 0, 1).reshape(points, -1)
-            total[i] += shifts @ shifts.T
-            each = np.sum(shifts.reshape(points, len(b), -1) ** 2, axis=2)
+            b += features[:, :, None] * features[:, None, :points]
+        half = b @ right
+        own = np.swapaxes(half[:, :points], 1, 2) @ right - np.diag(modes.eigenvalues)
+        there = np.sqrt(alpha) * half[:, points:] - modes.cross
+        for i, t in enumerate(ts):
+            shifts = modes.left @ ((own * divided[i]) @ modes.factor)
+            if every > points:
+                moved = there * decay_integral(modes.eigenvalues, np.full(1, t)) - modes.cross @ (own * accumulated[i])
+                shifts = np.concatenate([shifts, moved @ modes.factor], axis=1)
+            flat = np.swapaxes(shifts, 0, 1).reshape(every, -1)
+            total[i] += flat @ flat.T
+            each = np.sum(flat.reshape(every, len(b), -1) ** 2, axis=2)
             squares[:, i] += each.sum(axis=1), np.sum(each**2, axis=1)
     mean, mean_square = squares / neurons
     spread = np.sqrt(np.maximum(mean_square - mean**2, 0.0) * neurons / max(1, neurons - 1))

@@ -8,14 +8,14 @@ from jaxlimit._arguments import instance, positive_integer, random_key, require,
 from jaxlimit._numerics import UNIT, decay_integral, square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule, Certificate, Gram, certify
-from jaxlimit.limits._base import AbstractLimit, LinearKernel
+from jaxlimit.limits._base import AbstractKernelLimit, LinearKernel
 from jaxlimit.limits._path_error import FiniteWidthError, Modes, kernel_fluctuation, sampling_noise
 from jaxlimit.losses import SquaredError
 from jaxlimit.paths import GaussianPath
 from jaxlimit.problem import Problem
 
 
-class SpectralLimit(AbstractLimit):
+class SpectralLimit(AbstractKernelLimit):
     """The limit dh = A(ŷ − h)dt, h_0 ~ N(0, Σ), exactly, in float64 on the host.
 
     A_ij = α B(x_i, x_j) π_j is symmetric in the π-weighted inner product, so with S = Π^{1/2} αB Π^{1/2}
@@ -25,7 +25,8 @@ class SpectralLimit(AbstractLimit):
 
     `rule=None` takes the closed form of the kernel. Raises ``ValueError`` for a loss other than
     `SquaredError`, for γ = 1, for E c ≠ 0, or if the kernel needs a rule. The error against the exact
-    solution is about 1e-15·√(π_max/π_min) plus the error of the kernel's entries (`gram.radius`) times t.
+    solution is about 1e-15·√(π_max/π_min) plus the error of the kernel's entries (`gram.radius`) times t. With the rule
+    `MonteCarlo` laws carry their standard error, and `standard_error` gives that of every other answer.
     Source: references `xavier`, `normalisation`.
 
         >>> import numpy as np, jaxlimit as jl
@@ -43,6 +44,10 @@ class SpectralLimit(AbstractLimit):
         self.kernel = LinearKernel(problem, rule)
         instance("problem", problem.loss, SquaredError, "have the loss SquaredError (OdeLimit solves the others)")
         self.eigenvalues, self.basis = np.linalg.eigh(self.symmetric().value)
+
+    def with_rule(self, rule: AbstractRule | None) -> "SpectralLimit":
+        """The same limit with another rule for its kernel."""
+        return SpectralLimit(self.kernel.problem, rule)
 
     def symmetric(self) -> Gram:
         """S = Π^{1/2} αB Π^{1/2}, similar to A, with the radius of its entries."""
@@ -84,8 +89,12 @@ class SpectralLimit(AbstractLimit):
         return moved[0] if extra is None else np.concatenate(moved, axis=-1)
 
     def law(self, ts: ArrayLike, at: ArrayLike | None = None) -> GaussianPath:
-        """Mean and covariance of h_t at each time, on the data and jointly on the extra inputs."""
-        return self._moments(ts, at, None)
+        """Mean and covariance of h_t at each time, on the data and jointly on the extra inputs.
+
+        With the rule `MonteCarlo` the law comes with repeats, hence with `mean_standard_error` and
+        `covariance_standard_error`: 17 solutions instead of one.
+        """
+        return self.carrying(lambda limit: limit._moments(ts, at, None))
 
     def moments(self, ts: ArrayLike, width: int, at: ArrayLike | None = None) -> GaussianPath:
         """Mean and covariance of `path` started at the own h_0 of networks of this width N, exact at every width.
@@ -109,10 +118,18 @@ class SpectralLimit(AbstractLimit):
             >>> round(wide / wider, 12), limit.law([1.0]).covariance.item()
             (2.0, 0.0)
         """
-        return self._moments(ts, at, positive_integer("width", width))
+        size = positive_integer("width", width)
+        return self.carrying(lambda limit: limit._moments(ts, at, size))
 
     def path_error(
-        self, ts: ArrayLike, width: int, *, key: RandomKey, batch: int | None = 1, neurons: int = 4096
+        self,
+        ts: ArrayLike,
+        width: int,
+        *,
+        key: RandomKey,
+        batch: int | None = 1,
+        neurons: int = 4096,
+        at: ArrayLike | None = None,
     ) -> FiniteWidthError:
         """Predicted covariance of h^N_t − h_t, both started at the network's own h_0, to leading order in 1/N.
 
@@ -121,7 +138,10 @@ class SpectralLimit(AbstractLimit):
             sgd    = α²/(N·batch) ∫_0^t e^{−A(t−s)} Cov_π[r_s B(·, x)] e^{−Aᵀ(t−s)} ds
             kernel = Cov α∫_0^t e^{−A(t−s)} δB Π r_s ds
 
-        on the data, both of order 1/N for every γ: two independent parts, each zero if you set it to zero. `batch`
+        on the data, both of order 1/N for every γ: two independent parts, each zero if you set it to zero. At an extra
+        input x the error is driven by that on the data, de_t(x) = [α δB(x, ·)Π r_t − αB(x, ·)Π e_t]dt + noise, where a
+        sample m adds αB(x, x_m)r_m: sampling noise there is that of the data with ∫_0^t e^{−λ_a(t−s)}… read off by
+        αB(x, ·)Π^{1/2}Q instead of Π^{−1/2}QΛ. The covariances are joint, data first. `batch`
         as in `simulate`; None, the full batch, has no sampling noise. `kernel` is a Monte Carlo mean over `neurons`
         draws of (c, w), with its standard error. The parameters' own movement enters at higher order: what is
         missing is about 1/N of the whole at γ = 1/2, and N^{4γ−3} above.
@@ -149,22 +169,33 @@ class SpectralLimit(AbstractLimit):
             "have γ < 3/4 (above, the movement of the kernel is no smaller than its fluctuation)",
             f"γ = {gamma:g}",
         )
-        times, y, root = save_times(ts), problem.data.y, np.sqrt(problem.data.weights)
+        times, extra = save_times(ts), self.kernel.extra_points(at)
+        y, root = problem.data.y, np.sqrt(problem.data.weights)
         # E r_0 r_0ᵀ is mean² plus covariance: at γ = 1/2 the start is as large as the targets.
         residual = self.kernel.joint_covariance(None, size) + np.outer(y, y)
         right = root[:, None] * self.basis
         second = right.T @ residual @ right
-        modes = Modes(self.eigenvalues, self.basis, root, second, square_root(second))
+        left = self.basis / root[:, None]
+        cross = np.zeros((0, y.size)) if extra is None else self.kernel.cross_drift(extra) @ left
+        modes = Modes(self.eigenvalues, self.basis, root, second, square_root(second), cross)
+        x = problem.data.x if extra is None else np.concatenate([problem.data.x, extra])
         alpha, shape = problem.learning_rate, (times.size, y.size, y.size)
         sgd = np.zeros(shape) if samples is None else np.stack([sampling_noise(modes, float(t)) for t in times])
-        kernel, doubt = kernel_fluctuation(self.kernel.network, problem.data.x, modes, alpha, times, count, key)
+        kernel, doubt = kernel_fluctuation(self.kernel.network, x, modes, alpha, times, count, key)
         sgd = modes.to_points(sgd) / (size * (samples or 1))
         return FiniteWidthError(times, sgd, kernel / size, doubt / size, size, samples, count)
 
     def finite_width(
-        self, ts: ArrayLike, width: int, *, key: RandomKey, batch: int | None = 1, neurons: int = 4096
+        self,
+        ts: ArrayLike,
+        width: int,
+        *,
+        key: RandomKey,
+        batch: int | None = 1,
+        neurons: int = 4096,
+        at: ArrayLike | None = None,
     ) -> GaussianPath:
-        """Mean and covariance of h^N_t itself on the data, with the noise of SGD, for 1/2 < γ < 3/4.
+        """Mean and covariance of h^N_t itself, with the noise of SGD, for 1/2 < γ < 3/4; on data and extra inputs.
 
             mean = (I − e^{−At})ŷ,    covariance = N^{1−2γ} e^{−At} Σ e^{−Aᵀt} + `path_error`'s
 
@@ -172,7 +203,7 @@ class SpectralLimit(AbstractLimit):
         it. The two are uncorrelated to this order only above γ = 1/2: at 1/2 their covariance is of order 1/N
         too, with terms that nobody has computed here, and ``ValueError`` is raised. What is left out is of relative
         order 1/N and, in units of the second part, N^{4γ−3}; the Monte Carlo doubt is that of
-        `path_error`. Source: references `normalisation`.
+        `path_error`, and under the rule `MonteCarlo` that of `moments` beside it. Source: references `normalisation`.
 
             >>> import jax, jaxlimit as jl
             >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -188,13 +219,15 @@ class SpectralLimit(AbstractLimit):
             "have γ > 1/2 for a law at finite width (`path_error` serves γ = 1/2)",
             "at γ = 1/2 the start and the error are correlated at the same order",
         )
-        error = self.path_error(ts, width, key=key, batch=batch, neurons=neurons)
-        start = self.moments(ts, width)
-        return GaussianPath(start.ts, start.mean, start.covariance + error.covariance)
+        error = self.path_error(ts, width, key=key, batch=batch, neurons=neurons, at=at).covariance
+        start = self.moments(ts, width, at)
+        # The error is small itself: what other draws of the kernel change in it is of higher order.
+        first, *repeats = (GaussianPath(law.ts, law.mean, law.covariance + error) for law in (start, *start.repeats))
+        return GaussianPath(first.ts, first.mean, first.covariance, tuple(repeats))
 
     def loss(self, ts: ArrayLike) -> Float[Host, " times"]:
         """E ½E_π(y − h_t)² under the law: half the π-average of squared bias plus variance."""
-        law, data = self.law(ts), self.kernel.problem.data
+        law, data = self._moments(ts, None, None), self.kernel.problem.data
         return 0.5 * ((data.y - law.mean) ** 2 + law.standard_deviation**2) @ data.weights
 
     def _moments(self, ts: ArrayLike, at: ArrayLike | None, width: int | None) -> GaussianPath:

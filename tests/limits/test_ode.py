@@ -101,7 +101,7 @@ def test_other_losses_agree_with_an_independent_solver():
 
 def test_sampled_starts_have_the_covariance_of_the_limit():
     ode, spectral = both(jnp.float64)
-    starts = ode.sample([0.0], 4000, jax.random.key(5))[:, 0]  # only t = 0: nothing to solve, and no trap
+    starts = ode.sample([0.0], 4000, jax.random.key(5)).values[:, 0]  # only t = 0: nothing to solve, and no trap
     covariance = spectral.law([0.0]).covariance[0]
     scale = np.sqrt(np.diag(covariance))
     laws.assert_mean(starts / scale, 0.0, detectable=0.15)
@@ -111,18 +111,18 @@ def test_sampled_starts_have_the_covariance_of_the_limit():
 
 def test_sampled_paths_follow_the_equation_from_their_own_starts():
     ode, spectral = both(jnp.float64)
-    paths = ode.sample(TS, 8, jax.random.key(6))
+    paths = ode.sample(TS, 8, jax.random.key(6)).values
     assert paths.shape == (8, 4, 5)
     assert np.max(np.abs(paths[:, 0])) > 0.1
     assert relative_error(paths, spectral.path(paths[:, 0], TS)) <= ode.error
-    assert not np.array_equal(paths, ode.sample(TS, 8, jax.random.key(7)))
+    assert not np.array_equal(paths, ode.sample(TS, 8, jax.random.key(7)).values)
 
 
 @pytest.mark.parametrize("gamma", [0.6, 0.75])
 def test_between_the_ends_of_the_scalings_every_path_starts_at_zero(gamma):
     problem = systems.problem(CASE, DATA, gamma=gamma)
     ode = jl.OdeLimit(problem, dtype=jnp.float64)
-    paths = ode.sample(TS, 8, jax.random.key(0))
+    paths = ode.sample(TS, 8, jax.random.key(0)).values
     assert not paths[:, 0].any()
     assert relative_error(paths, jl.SpectralLimit(problem).law(TS).mean) <= ode.error
 
