@@ -20,7 +20,7 @@ from jaxlimit.problem import Problem
 from jaxlimit.scalings import PowerScaling
 
 REPEATS = 16
-"""Further sets of draws of a random kernel: their spread is a standard error, good to 18%, with 15 degrees of freedom."""
+"""Further sets of draws of a random kernel: their spread is a standard error of 15 degrees of freedom, good to 18%."""
 STRIDE = 0x9E3779B9
 """Between the seeds of repeats: 2³² over the golden ratio, far from the small numbers that people choose."""
 

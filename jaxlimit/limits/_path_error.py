@@ -114,8 +114,8 @@ def sampling_noise(modes: Modes, t: float) -> Float[Host, "points points"]:
     """N·batch times the covariance of ∫_0^t e^{−Λ(t−s)} dz_s, z the noise of drawing from π: see `Modes.to_points`.
 
     With residuals r, one sample m moves h by αB(·, x_m)r_m: Λz in eigencoordinates with z = Q_m r_m/√π_m, and Gz at
-    extra inputs. So the covariance of z per unit time is Qᵀ diag(E r²) Q − E ρρᵀ. The second term integrates in closed form;
-    the first on panels that halve towards both ends of [0, t], where the exponentials live.
+    extra inputs. So the covariance of z per unit time is Qᵀ diag(E r²) Q − E ρρᵀ. The second term integrates in
+    closed form; the first on panels that halve towards both ends of [0, t], where the exponentials live.
     """
     rates, q = modes.eigenvalues, modes.basis
     total = np.zeros_like(modes.second)

@@ -1,5 +1,8 @@
 """Samples against a law: one statistic at every save time."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -11,6 +14,9 @@ from jaxlimit._typing import Host, RandomKey
 from jaxlimit.paths import GaussianPath, Samples
 from jaxlimit.statistics._base import AbstractStatistic, probability
 from jaxlimit.statistics._rate import ErrorAtWidth
+
+SHARE = 0.1
+"""Of the level, for the error of a law that is not known exactly: all but that is left to the samples."""
 
 
 class Comparison(eqx.Module):
@@ -24,6 +30,11 @@ class Comparison(eqx.Module):
     (Bonferroni over times and points). `margin_error` [times] is the largest upper half-width.
     `null_distance` bounds the distance expected, at this number of replicas, where the law is
     exactly right: the noise floor.
+
+    `law_error` [times, points] is there where the law itself, or one of two samples, comes from a kernel that is a
+    Monte Carlo estimate: the root mean square of what a distance changes with other draws of the kernel. All bounds,
+    `detectable` and the null distance are then wider by it, see `widened`, and `p_value` is 1 where the lower bounds
+    reach zero.
     """
 
     ts: Float[Host, " times"]
@@ -41,6 +52,7 @@ class Comparison(eqx.Module):
     points: int = eqx.field(static=True)
     level: float = eqx.field(static=True)
     power: float = eqx.field(static=True)
+    law_error: Float[Host, "times points"] | None = None
 
     @property
     def half_widths(self) -> Float[Host, "times points"]:
@@ -69,8 +81,10 @@ def compare(
 ) -> Comparison:
     """Distance between the samples and the law at every save time.
 
-    Randomised statistics draw from `key`; None is fine for those that do not. `level` (below 1/2) and
-    `power` define the bounds and `detectable`, see `Comparison`. Raises ``ValueError`` if replicas diverged or
+    A law that carries repeats, from a kernel by `MonteCarlo`, is not known exactly: the bounds count it (`widened`), so
+    that its error alone never makes a verdict. Randomised statistics draw from `key`; None is fine for those that do
+    not. `level` (below 1/2) and `power` define the bounds and `detectable`, see `Comparison`. Raises ``ValueError`` if
+    replicas diverged or
     values are not finite, if the times or the points of the two differ, for fewer than two replicas,
     and where the law has no variance (a deterministic limit: use `pathwise`).
 
@@ -92,6 +106,10 @@ def compare(
     instance("statistic", statistic, AbstractStatistic, "be a statistic, for example KolmogorovSmirnov()")
     values = np.asarray(samples.values)
     _check(samples, values, law)
+    if law.repeats:
+        known = (replace(one, repeats=()) for one in (law, *law.repeats))
+        own, *others = (compare(samples, one, statistic, key, (1.0 - SHARE) * level, power) for one in known)
+        return widened(own, others)
     replicas, times, points = values.shape
     readings = [
         statistic.read(
@@ -120,6 +138,45 @@ def compare(
         points=points,
         level=level,
         power=power,
+    )
+
+
+def widened(own: Comparison, others: Sequence[Comparison]) -> Comparison:
+    """A comparison with a law that is not known exactly, from those with R repeats of it.
+
+    All are at 1 − `SHARE` of the level. With e the root mean square of (distance to a repeat − distance) at each time
+    and point, about √2 standard errors of a distance far from zero, and t_R(q) the quantile of Student's law,
+
+        upper + t_R(1 − s) e,    lower − t_R(1 − s/tests) e    (s = SHARE · level, tests = times · points),
+
+    so that the samples' bounds and the law's share the level. The factor √2 is kept: near zero distances fold, and
+    differences show less than the error. `detectable` and the null distance grow likewise. A p-value is that of the
+    repeat which agrees best with the samples, and 1 where no lower bound of that time is positive.
+    """
+    error = np.sqrt(np.mean([np.square(other.distances - own.distances) for other in others], axis=0))
+    level, repeats = own.level / (1.0 - SHARE), len(others)
+    tails = SHARE * level, SHARE * level / error.size, 1.0 - own.power
+    one, all_at_once, powerful = (-float(scipy.special.stdtrit(repeats, tail)) for tail in tails)
+    upper, lower = own.upper + one * error, np.maximum(own.lower - all_at_once * error, 0.0)
+    best = np.max([comparison.p_value for comparison in (own, *others)], axis=0)
+    largest = np.max(error, axis=1)
+    return Comparison(
+        ts=own.ts,
+        statistic=own.statistic,
+        distance=own.distance,
+        p_value=np.where(np.any(lower > 0, axis=1), best, 1.0),
+        detectable=own.detectable + (all_at_once + powerful) * largest,
+        margin_error=np.max(upper - own.distances, axis=1),
+        distances=own.distances,
+        lower=lower,
+        upper=upper,
+        null_distance=own.null_distance + float(np.max(error)),
+        margin=own.margin,
+        replicas=own.replicas,
+        points=own.points,
+        level=level,
+        power=own.power,
+        law_error=error,
     )
 
 

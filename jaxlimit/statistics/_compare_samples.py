@@ -1,6 +1,7 @@
 """Samples against samples: two widths, two methods, or a method against the exact chain."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from jaxlimit._arguments import instance, random_key, require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.paths import Samples
 from jaxlimit.statistics._base import Reading, probability
-from jaxlimit.statistics._compare import Comparison
+from jaxlimit.statistics._compare import SHARE, Comparison, widened
 
 
 class PairReading(NamedTuple):
@@ -54,7 +55,8 @@ def compare_samples(
     The numbers of replicas may differ; `Comparison.replicas` is the smaller one. The samples must be
     independent of each other: different keys, or the same key at different widths is NOT enough, because a
     wider network contains the narrower one's draws. For coupled paths use `pathwise`. Null laws are
-    asymptotic and need no permutations, but for `Sliced`, which takes their mean and variance. Raises
+    asymptotic and need no permutations, but for `Sliced`, which takes their mean and variance. Samples with repeats,
+    paths of a limit whose kernel comes from `MonteCarlo`, widen the bounds as in `compare`. Raises
     ``ValueError`` for diverged replicas, values that are not finite, fewer than two replicas, and times or
     points that differ.
 
@@ -80,6 +82,13 @@ def compare_samples(
     same = np.allclose(first.ts, second.ts, rtol=1e-6, atol=0.0)
     wanted = "have the save times of `first`"
     require(bool(same), "second", wanted, f"it has {np.asarray(second.ts).tolist()}")
+    if first.repeats or second.repeats:
+        firsts = first.repeats or (first,) * len(second.repeats)
+        seconds = second.repeats or (second,) * len(first.repeats)
+        known = ((replace(a, repeats=()), replace(b, repeats=())) for a, b in zip(firsts, seconds, strict=False))
+        pairs = ((replace(first, repeats=()), replace(second, repeats=())), *known)
+        own, *others = (compare_samples(*pair, statistic, key, (1.0 - SHARE) * level, power) for pair in pairs)
+        return widened(own, others)
     times = x.shape[1]
     found = [
         statistic.read_pair(x[:, t], y[:, t], level, power, times, None if key is None else jax.random.fold_in(key, t))

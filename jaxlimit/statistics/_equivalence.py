@@ -68,6 +68,13 @@ def equivalence(comparison: Comparison, replicas: int = 4096) -> Equivalence:
         reason = f"every upper bound is within the margin, but {c.replicas} replicas are fewer than the {needed} needed"
         return Equivalence(Verdict.UNDECIDED, worst, upper, margin, reason)
     t, p = np.unravel_index(np.argmax(c.upper), c.upper.shape)
+    if c.law_error is not None and c.law_error[t, p] > 0.1 * c.half_widths[t, p]:
+        reason = (
+            f"{c.statistic} at t = {text(c.ts[t])}, {what} {p}, is {text(c.distances[t, p])} and may be anything up to "
+            f"{text(upper)}, beyond the margin {text(margin)}: other draws of the limit's kernel move it by "
+            f"{text(c.law_error[t, p])}; a rule with more `neurons`, and more replicas, would settle it"
+        )
+        return Equivalence(Verdict.UNDECIDED, worst, upper, margin, reason)
     seen, low, high = float(c.distances[t, p]), float(c.lower[t, p]), float(c.upper[t, p])
     reason = (
         f"{c.statistic} at t = {text(c.ts[t])}, {what} {p}, is {text(seen)}, between {text(low)} and {text(high)}, and "
