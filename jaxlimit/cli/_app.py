@@ -1,10 +1,14 @@
 """The application that commands register with, and how their arguments are read."""
 
+import json
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import cyclopts
 
 from jaxlimit import __version__
+from jaxlimit._arguments import require
 
 app = cyclopts.App(
     name="jaxlimit",
@@ -25,3 +29,32 @@ def _whole(kind: Any, tokens: Any) -> Any:
 Whole = cyclopts.Parameter(converter=_whole)
 Wholes = cyclopts.Parameter(converter=_whole, consume_multiple=True, negative=())
 Many = cyclopts.Parameter(consume_multiple=True, negative=())
+Flag = cyclopts.Parameter(negative=())
+
+
+def table(flag: str, text: str, field: str = "name") -> dict[str, Any]:
+    """The table of settings that a flag's text stands for: Hermite:degree=2 is {"name": "Hermite", "degree": 2}.
+
+    What follows the colon is the inside of a TOML inline table, so numbers, lists and booleans are typed as in a
+    settings file. `field` is the key of the name: "law" for laws.
+    """
+    name, _, fields = text.partition(":")
+    try:
+        read = tomllib.loads(f"fields = {{{fields}}}")
+    except tomllib.TOMLDecodeError as error:
+        read = {"error": error}
+    fits = set(read) == {"fields"}
+    require(fits, flag, "read Name or Name:field=value,field=value, with values as in TOML", f"it is {text!r}")
+    return {field: name, **{key: value for key, value in read["fields"].items() if key != field}}
+
+
+def settings_from(path: Path) -> dict[str, Any]:
+    """The settings in a TOML or JSON file."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        kind = path.suffix[1:] or "TOML"
+        raise ValueError(f"Argument `config` must be valid {kind}, but {path}: {error}.") from error
+    require(isinstance(settings, dict), "config", "hold a table", f"{path} holds {type(settings).__name__}")
+    return dict(settings)

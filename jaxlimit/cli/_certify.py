@@ -5,28 +5,31 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
-import cyclopts
+import jax
 import numpy as np
 
 from jaxlimit import kernels, studies
-from jaxlimit._arguments import require
-from jaxlimit._numerics import with_bias
-from jaxlimit._typing import Host
+from jaxlimit._arguments import real_array, require
 from jaxlimit.claims import Report
-from jaxlimit.cli._app import Many, Whole, app, runs
+from jaxlimit.cli._app import Flag, Many, Whole, app, runs, settings_from, table
 from jaxlimit.cli._output import prepare, print_json, print_table, write
+from jaxlimit.cli._points import loaded, points_from
 
-Flag = cyclopts.Parameter(negative=())
 FEW = 20
+PAIR = ["Erf", "Relu"]
+POINTS = "points [points, inputs] need --activation, as in --activation Erf Relu"
 
 
 @app.command
 def certify(
     file: Path | None = None,
     *,
+    config: Path | None = None,
     data: str | None = None,
     activation: Annotated[list[str] | None, Many] = None,
     rule: str | None = None,
+    c: str | None = None,
+    w: str | None = None,
     points: Annotated[int | None, Whole] = None,
     inputs: Annotated[int | None, Whole] = None,
     bias: Annotated[bool, Flag] = False,
@@ -44,16 +47,23 @@ def certify(
     ----------
     file
         A .npy file: a symmetric matrix, or points where an activation is given.
+    config
+        TOML or JSON file of settings, for example the config.json of an earlier run; flags override it.
     data
         A function of jaxlimit.data: digits, diabetes, sphere, teacher.
     activation
-        Names of activations, such as Erf Relu; with --data the default is Erf Relu.
+        Activations, such as Erf Hermite:degree=2; for given points the default is Erf Relu.
     rule
-        ClosedForm or Quadrature, for all activations; the default is the closed form.
+        ClosedForm (the default), Quadrature, or MonteCarlo:neurons=10000, for all activations. Monte Carlo
+        proves nothing: it gives 95% confidence bounds from 64 networks of so many neurons.
+    c
+        Law of the output weights, as in Rademacher or Uniform:low=-1,high=1.
+    w
+        Law of a neuron's input weights, as in Normal:std=2; others than Gaussian need --rule MonteCarlo.
     points
         Number of data points; the default is 20.
     inputs
-        Number of inputs, for data that are made up.
+        Number of inputs, for data that are made: sphere and teacher.
     bias
         Append a coordinate 1 to every point.
     out
@@ -61,23 +71,27 @@ def certify(
     json
         Print one JSON object instead of text.
     """
-    if file is not None and activation is None:
-        given = {"data": data, "rule": rule, "points": points, "inputs": inputs, "bias": bias or None}
+    if file is not None and activation is None and config is None:
+        given = {"data": data, "rule": rule, "c": c, "w": w, "points": points, "inputs": inputs, "bias": bias or None}
         extra = sorted(name for name, value in given.items() if value is not None)
         require(not extra, "activation", "be given for a file of points", f"there is none, with {extra}")
         return _matrix(file, out, json)
-    alone = file is None and data is None
-    x = _points(file, data, points, inputs, bias)
-    names = ["Erf", "Relu"] if activation is None and not alone else activation
-    return _study(x, names, rule, out, json, variants=alone)
+    given = {} if config is None else settings_from(config)
+    chosen = _points_table(given.get("data"), file, data, points, inputs, bias)
+    alone = file is None and data is None and "data" not in given
+    defaults = {} if alone else {"activation": [table("activation", name) for name in PAIR], "variants": False}
+    return _study({**defaults, **given, **_objects(activation, rule, c, w), "data": chosen}, out, json)
 
 
 @runs.command
 def definiteness(
     *,
+    config: Path | None = None,
     data: str | None = None,
     activation: Annotated[list[str] | None, Many] = None,
     rule: str | None = None,
+    c: str | None = None,
+    w: str | None = None,
     points: Annotated[int | None, Whole] = None,
     inputs: Annotated[int | None, Whole] = None,
     bias: Annotated[bool, Flag] = False,
@@ -87,20 +101,27 @@ def definiteness(
     """Test the theorem on positive definiteness at its border: repeated, opposite, parallel points, polynomials.
 
     Proves, for every activation and every variant of the data, that the kernel is positive definite or not,
-    compares with what the theorem foretells, prints a table and writes figures and a report.
+    compares with what the theorem foretells, prints a table and writes figures and a report. Cases on which
+    the theorem is silent stand in a table of their own.
 
     Parameters
     ----------
+    config
+        TOML or JSON file of settings, for example the config.json of an earlier run; flags override it.
     data
         A function of jaxlimit.data: digits (the default), diabetes, sphere, teacher.
     activation
-        Names of activations, such as Erf Relu.
+        Activations, such as Erf Hermite:degree=2.
     rule
-        ClosedForm or Quadrature, for all activations; the default is the closed form.
+        ClosedForm (the default) or Quadrature, for all activations.
+    c
+        Law of the output weights, as in Rademacher or Uniform:low=-1,high=1.
+    w
+        Law of a neuron's input weights, a centred Gaussian, as in Normal:std=2.
     points
         Number of data points; the default is 20.
     inputs
-        Number of inputs, for data that are made up.
+        Number of inputs, for data that are made: sphere and teacher.
     bias
         Append a coordinate 1 to every point.
     out
@@ -108,32 +129,47 @@ def definiteness(
     json
         Print one JSON object instead of the table.
     """
-    return _study(_points(None, data, points, inputs, bias), activation, rule, out, json, variants=True)
+    given = {} if config is None else settings_from(config)
+    chosen = _points_table(given.get("data"), None, data, points, inputs, bias)
+    return _study({**given, **_objects(activation, rule, c, w), "data": chosen}, out, json)
 
 
-def _points(file: Path | None, data: str | None, points: int | None, inputs: int | None, bias: bool) -> Host:
+def _points_table(
+    before: Any, file: Path | None, data: str | None, points: int | None, inputs: int | None, bias: bool
+) -> dict[str, Any]:
+    """The table `data` of the settings: what flags name, over what a settings file has."""
+    flags = {key: value for key, value in (("points", points), ("inputs", inputs)) if value is not None}
+    require(before is None or isinstance(before, dict), "data", "be a table", f"it is {before!r}")
     if file is not None:
-        given = [name for name, value in (("data", data), ("points", points), ("inputs", inputs)) if value is not None]
+        given = [*([] if data is None else ["data"]), *flags]
         require(not given, "file", "stand alone", f"there is also {given}")
-        x = np.asarray(_loaded(file))
-        require(x.ndim == 2, "file", "hold points [points, inputs]", f"its shape is {x.shape}")
+        chosen: dict[str, Any] = {"file": str(file)}
+    elif data is not None or before is None:
+        chosen = {"source": data or "digits", "points": FEW, **flags}
     else:
-        table: dict[str, Any] = {"source": data or "digits", "points": FEW if points is None else points}
-        x = studies.data_from(table if inputs is None else {**table, "inputs": inputs}).x
-    return with_bias(x) if bias else x
+        chosen = {**before, **flags}
+    return {**chosen, "bias": True} if bias else chosen
 
 
-def _loaded(file: Path) -> Any:
-    """A plain array; nothing is unpickled."""
-    try:
-        with file.open("rb") as stream:
-            return np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"Argument `file` must be a .npy file of numbers, but {file}: {error}.") from error
+def _objects(activation: list[str] | None, rule: str | None, c: str | None, w: str | None) -> dict[str, Any]:
+    """Tables of the objects that flags name."""
+    found = {
+        "activation": None if activation is None else [table("activation", one) for one in activation],
+        "rule": None if rule is None else table("rule", rule),
+        "c": None if c is None else table("c", c, "law"),
+        "w": None if w is None else table("w", w, "law"),
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _matrix(file: Path, out: Path | None, json: bool) -> int:
-    certificate = kernels.certify(_loaded(file))
+    array, source = loaded(file)
+    matrix = real_array("file", array, 2)
+    square = matrix.shape[0] == matrix.shape[1]
+    require(square, "file", "hold a square matrix", f"its shape is {matrix.shape}; {POINTS}")
+    symmetric = np.array_equal(matrix, matrix.T)
+    require(symmetric, "file", "hold an exactly symmetric matrix", f"it differs from its mirror image; {POINTS}")
+    certificate = kernels.certify(array)
     bounds = {name: getattr(certificate, name) for name in ("estimate", "lower", "upper", "floor")}
     found = {
         "status": certificate.status.value,
@@ -141,7 +177,7 @@ def _matrix(file: Path, out: Path | None, json: bool) -> int:
         "reason": certificate.reason,
         "assumptions": list(certificate.assumptions),
     }
-    text = encoder.dumps({"file": str(file), "certificate": found}, indent=2, ensure_ascii=False)
+    text = encoder.dumps({**source, "certificate": found}, indent=2, ensure_ascii=False)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "certificate.json").write_text(text + "\n", encoding="utf-8")
@@ -149,13 +185,27 @@ def _matrix(file: Path, out: Path | None, json: bool) -> int:
     return int(certificate.status is kernels.CertificateStatus.PROVED_NOT_PD)
 
 
-def _study(x: Host, names: list[str] | None, rule: str | None, out: Path | None, json: bool, variants: bool) -> int:
-    chosen: dict[str, Any] = {} if names is None else {"activations": [studies.activation_from(n) for n in names]}
-    given = None if rule is None else studies.rule_from({"name": rule})
+def _study(given: dict[str, Any], out: Path | None, json: bool) -> int:
+    settings = studies.definiteness_settings(given)
+    try:
+        x, settings["data"] = points_from(settings["data"])
+        arguments = studies.definiteness_arguments(settings)
+    except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
+        raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
     if out is not None:
         prepare(out)
-    outcome: Report = studies.definiteness(x, rule=given, variants=variants, **chosen)
-    settings = {"activation": names, "rule": rule, "variants": variants}
+    rule, variants = arguments["rule"], arguments["variants"]
+    outcome: Report
+    if isinstance(rule, kernels.MonteCarlo) and not variants:
+        outcome = studies.sampled_definiteness(
+            x,
+            key=jax.random.key(rule.seed),
+            activations=arguments["activations"],
+            neurons=rule.neurons,
+            initial=arguments["initial"],
+        )
+    else:
+        outcome = studies.definiteness(x, **arguments)
     if out is not None:
         write(outcome, settings, out)
     if json:

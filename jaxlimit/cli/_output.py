@@ -44,31 +44,51 @@ def _plain(outcome: Report, settings: dict[str, Any]) -> dict[str, Any]:
         "title": outcome.title,
         "source": outcome.source,
         "claims": [claim.as_dict() for claim in outcome.claims],
+        "remarks": [remark.as_dict() for remark in outcome.remarks],
         "configuration": outcome.configuration,
         "settings": settings,
     }
 
 
 def print_json(outcome: Report, settings: dict[str, Any]) -> None:
-    """One object with claims, configuration and settings."""
+    """One object with claims, remarks, configuration and settings."""
     print(json.dumps(_plain(outcome, settings), indent=2, ensure_ascii=False))
 
 
 def print_table(outcome: Report, out: Path | None) -> None:
-    """A row per claim, the reasons of those that do not hold, and a count."""
+    """A row per claim and per remark, the reasons of claims that do not hold, and a count."""
     console = rich.console.Console()
-    table = rich.table.Table("verdict", "claim", "expected", "observed", "error", title=outcome.title, show_lines=True)
-    for claim in outcome.claims:
-        cells = (claim.name, claim.expected, claim.observed, claim.error)
-        coloured = f"[{COLOURS[claim.verdict]}]{claim.verdict.value}[/]"
-        table.add_row(coloured, *(cell.replace("[", "\\[") for cell in cells))
-    console.print(table)
+    if outcome.claims:
+        table = _table(outcome.title, "verdict", "claim", "expected", "observed", "error")
+        for claim in outcome.claims:
+            coloured = f"[{COLOURS[claim.verdict]}]{claim.verdict.value}[/]"
+            table.add_row(coloured, *map(_literal, (claim.name, claim.expected, claim.observed, claim.error)))
+        console.print(table)
+    if outcome.remarks:
+        table = _table("Beyond the theorem: it says nothing on these cases", "case", "found", "observed", "error")
+        for remark in outcome.remarks:
+            table.add_row(*map(_literal, (remark.name, remark.found, remark.observed, remark.error)))
+        console.print(table)
     for claim in outcome.claims:
         if claim.verdict is not Verdict.HOLDS:
             console.print(f"{claim.verdict.value} {claim.name}: {claim.reason}", markup=False)
     counts = ", ".join(f"{outcome.count(verdict)} {verdict.value}" for verdict in Verdict)
-    where = "" if out is None else f" Figures, report.html, samples.npz and config.json are in {out}."
-    console.print(f"{counts}.{where}", markup=False)
+    beyond = f", {len(outcome.remarks)} beyond the theorem" if outcome.remarks else ""
+    figures = "Figures, report.html" if outcome.panels else "report.html"
+    where = "" if out is None else f" {figures}, samples.npz and config.json are in {out}."
+    console.print(f"{counts}{beyond}.{where}", markup=False)
+
+
+def _table(title: str, *columns: str) -> rich.table.Table:
+    # Long words are folded, never cut: a name is what one looks for.
+    return rich.table.Table(
+        *(rich.table.Column(name, overflow="fold") for name in columns), title=title, show_lines=True
+    )
+
+
+def _literal(text: str) -> str:
+    """Brackets as such, and not as markup."""
+    return text.replace("[", "\\[")
 
 
 @contextlib.contextmanager

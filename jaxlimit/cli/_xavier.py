@@ -1,15 +1,12 @@
 """``jaxlimit run xavier``."""
 
-import json as encoder
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import cyclopts
 import jax
 
 from jaxlimit import studies
-from jaxlimit.cli._app import Many, Whole, Wholes, runs
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs, settings_from, table
 from jaxlimit.cli._output import prepare, print_json, print_table, progress_bar, write
 
 
@@ -26,11 +23,13 @@ def xavier(
     points: Annotated[int | None, Whole] = None,
     activation: str | None = None,
     rule: str | None = None,
+    c: str | None = None,
+    w: str | None = None,
     learning_rate: float | None = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
     out: Path = Path("jaxlimit-xavier"),
-    json: Annotated[bool, cyclopts.Parameter(negative=())] = False,
+    json: Annotated[bool, Flag] = False,
 ) -> int:
     """Test the Xavier limit theorem (arXiv 1907.04108) on handwritten digits.
 
@@ -56,9 +55,13 @@ def xavier(
     points
         Number of data points.
     activation
-        Erf, Relu or Tanh (Tanh needs --rule Quadrature).
+        An activation, as in Erf or Hermite:degree=3 (Tanh needs --rule Quadrature).
     rule
-        ClosedForm or Quadrature.
+        ClosedForm, Quadrature, or MonteCarlo:neurons=10000, with which nothing is proved.
+    c
+        Law of the output weights, as in Rademacher or Uniform:low=-1,high=1.
+    w
+        Law of a neuron's input weights, as in Normal:std=2 (others than Gaussian need --rule MonteCarlo).
     learning_rate
         α, in limit time.
     seed
@@ -79,10 +82,12 @@ def xavier(
         "learning_rate": learning_rate,
         "seed": seed,
         "dtype": dtype,
-        "activation": None if activation is None else {"name": activation},
-        "rule": None if rule is None else {"name": rule},
+        "activation": None if activation is None else table("activation", activation),
+        "rule": None if rule is None else table("rule", rule),
+        "c": None if c is None else table("c", c, "law"),
+        "w": None if w is None else table("w", w, "law"),
     }
-    given = {} if config is None else _read(config)
+    given = {} if config is None else settings_from(config)
     settings = studies.resolved_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
     pair = None if classes is None else list(classes)
     chosen = {key: value for key, value in (("classes", pair), ("points", points)) if value is not None}
@@ -102,16 +107,3 @@ def xavier(
     else:
         print_table(outcome, out)
     return int(outcome.violated)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        settings = encoder.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:
-        raise ValueError(
-            f"Argument `config` must be valid {path.suffix[1:] or 'TOML'}, but {path}: {error}."
-        ) from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"Argument `config` must hold a table, but {path} holds {type(settings).__name__}.")
-    return settings

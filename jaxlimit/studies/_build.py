@@ -16,6 +16,7 @@ from jaxlimit import activations, data, initial, kernels
 from jaxlimit._arguments import instance, require
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
+from jaxlimit.studies._definiteness import ACTIVATIONS
 from jaxlimit.studies._xavier import TIMES, WIDTHS
 
 XAVIER: dict[str, Any] = {
@@ -35,6 +36,16 @@ XAVIER: dict[str, Any] = {
 }
 """Defaults of ``jaxlimit run xavier``: one table per object, its keys the arguments of the class named."""
 
+DEFINITENESS: dict[str, Any] = {
+    "data": {"source": "digits", "points": 20},
+    "activation": [{"name": type(one).__name__, **vars(one)} for one in ACTIVATIONS],
+    "c": XAVIER["c"],
+    "w": XAVIER["w"],
+    "rule": None,
+    "variants": True,
+}
+"""Defaults of ``jaxlimit run definiteness`` and ``jaxlimit certify``; `activation` is a list of tables."""
+
 
 def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] = XAVIER) -> dict[str, Any]:
     """Defaults with the given settings put over them; a table replaces the default table as a whole.
@@ -47,35 +58,38 @@ def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] =
     return {**copy.deepcopy(dict(defaults)), **copy.deepcopy(dict(settings))}
 
 
+def definiteness_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `jaxlimit run definiteness`, put over their defaults as by `resolved_settings`."""
+    return resolved_settings(settings, DEFINITENESS)
+
+
 def problem_from(settings: Mapping[str, Any]) -> Problem:
     """The problem that resolved settings describe."""
     points = data_from(_table(settings, "data"))
-    network = Shallow(
-        named(activations, _table(settings, "activation"), "activation", "name", activations.AbstractActivation),
-        initial.Initial(
-            c=named(initial, _table(settings, "c"), "c", "law", initial.AbstractLaw),
-            w=named(initial, _table(settings, "w"), "w", "law", initial.AbstractLaw),
-        ),
-    )
+    network = Shallow(activation_from(_table(settings, "activation")), _initial(settings))
     return Problem(points, network, learning_rate=settings["learning_rate"])
+
+
+def data_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of `data_from` with every argument of the function that it names, defaults written out."""
+    parameters = inspect.signature(_source(settings)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return {"source": settings["source"], **defaults, "bias": False, **settings}
 
 
 def data_from(settings: Mapping[str, Any]) -> data.Data:
     """The data that a table describes: `source` names a function of jaxlimit.data, `bias` appends a coordinate 1."""
     table = dict(settings)
     bias = instance("data.bias", table.pop("bias", False), bool)
-    source = table.pop("source", None)
-    known = isinstance(source, str) and not source.startswith("_")
-    function = getattr(data, source, None) if known else None
-    made = inspect.isfunction(function) and inspect.signature(function).return_annotation is data.Data
-    require(bool(made), "data.source", "name a function of jaxlimit.data that makes Data", f"it is {source!r}")
+    function = _source(table)
+    del table["source"]
     points = _called(function, table, "data")
     return points.with_bias() if bias else points
 
 
-def activation_from(name: str) -> activations.AbstractActivation:
-    """The activation of this name, if it needs no arguments."""
-    return named(activations, {"name": name}, "activation", "name", activations.AbstractActivation)
+def activation_from(table: Mapping[str, Any]) -> activations.AbstractActivation:
+    """The activation that a table describes."""
+    return named(activations, table, "activation", "name", activations.AbstractActivation)
 
 
 def rule_from(table: Mapping[str, Any]) -> kernels.AbstractRule:
@@ -100,6 +114,36 @@ def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
         "rule": rule,
         "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
     }
+
+
+def definiteness_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `studies.definiteness` beside the points, from settings resolved with its defaults."""
+    chosen, variants = settings["activation"], instance("variants", settings["variants"], bool)
+    tables = isinstance(chosen, list) and all(isinstance(one, Mapping) for one in chosen)
+    require(tables, "activation", "be a list of tables", f"it is {chosen!r}")
+    return {
+        "activations": [activation_from(one) for one in chosen],
+        "initial": _initial(settings),
+        "rule": None if settings["rule"] is None else rule_from(_table(settings, "rule")),
+        "variants": variants,
+    }
+
+
+def _initial(settings: Mapping[str, Any]) -> initial.Initial:
+    """The law of a neuron that the tables c and w describe."""
+    return initial.Initial(
+        c=named(initial, _table(settings, "c"), "c", "law", initial.AbstractLaw),
+        w=named(initial, _table(settings, "w"), "w", "law", initial.AbstractLaw),
+    )
+
+
+def _source(settings: Mapping[str, Any]) -> Any:
+    """The function of jaxlimit.data that a table names."""
+    source = settings.get("source")
+    function = getattr(data, source, None) if isinstance(source, str) and not source.startswith("_") else None
+    made = inspect.isfunction(function) and inspect.signature(function).return_annotation is data.Data
+    require(bool(made), "data.source", "name a function of jaxlimit.data that makes Data", f"it is {source!r}")
+    return function
 
 
 def named(room: ModuleType, table: Mapping[str, Any], where: str, field: str, kind: type) -> Any:
