@@ -84,9 +84,8 @@ def compare(
     A law that carries repeats, from a kernel by `MonteCarlo`, is not known exactly: the bounds count it (`widened`), so
     that its error alone never makes a verdict. Randomised statistics draw from `key`; None is fine for those that do
     not. `level` (below 1/2) and `power` define the bounds and `detectable`, see `Comparison`. Raises ``ValueError`` if
-    replicas diverged or
-    values are not finite, if the times or the points of the two differ, for fewer than two replicas,
-    and where the law has no variance (a deterministic limit: use `pathwise`).
+    replicas diverged or values are not finite, if the times or the points of the two differ, for fewer than two
+    replicas, and where the law has no variance (a deterministic limit: use `pathwise`).
 
         >>> import numpy as np
         >>> from jaxlimit import paths, statistics
