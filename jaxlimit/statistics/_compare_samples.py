@@ -15,6 +15,9 @@ from jaxlimit.paths import Samples
 from jaxlimit.statistics._base import Reading, probability
 from jaxlimit.statistics._compare import SHARE, Comparison, widened
 
+LARGEST_EXPONENT = 128
+"""Of two: fourth powers of such values, and products of them with numbers of replicas, are far from overflow."""
+
 
 class PairReading(NamedTuple):
     """What a statistic says of two samples at one save time: a `Reading`, and what it could have seen."""
@@ -56,9 +59,9 @@ def compare_samples(
     independent of each other: different keys, or the same key at different widths is NOT enough, because a
     wider network contains the narrower one's draws. For coupled paths use `pathwise`. Null laws are
     asymptotic and need no permutations, but for `Sliced`, which takes their mean and variance. Samples with repeats,
-    paths of a limit whose kernel comes from `MonteCarlo`, widen the bounds as in `compare`. Raises
-    ``ValueError`` for diverged replicas, values that are not finite, fewer than two replicas, and times or
-    points that differ.
+    paths of a limit whose kernel comes from `MonteCarlo`, widen the bounds as in `compare`. No distance depends on the
+    units of a point: values may be as large or as small as their dtype allows. Raises ``ValueError`` for diverged
+    replicas, values that are not finite, fewer than two replicas, and times or points that differ.
 
         >>> import numpy as np
         >>> from jaxlimit import paths, statistics
@@ -91,7 +94,9 @@ def compare_samples(
         return widened(own, others)
     times = x.shape[1]
     found = [
-        statistic.read_pair(x[:, t], y[:, t], level, power, times, None if key is None else jax.random.fold_in(key, t))
+        statistic.read_pair(
+            *_scaled(x[:, t], y[:, t]), level, power, times, None if key is None else jax.random.fold_in(key, t)
+        )
         for t in range(times)
     ]
     readings = [pair.reading for pair in found]
@@ -112,6 +117,15 @@ def compare_samples(
         level=level,
         power=power,
     )
+
+
+def _scaled(first: Host, second: Host) -> tuple[Host, Host]:
+    """Both in units, powers of two and so exact, in which no square overflows; the usual ones where they do."""
+    largest = np.maximum(np.max(np.abs(first), axis=0), np.max(np.abs(second), axis=0))
+    exponent = np.frexp(largest.astype(np.float64))[1]
+    if np.all(np.abs(exponent) <= LARGEST_EXPONENT):
+        return first, second
+    return np.ldexp(first.astype(np.float64), -exponent), np.ldexp(second.astype(np.float64), -exponent)
 
 
 def _complete(name: str, samples: Samples) -> Host:

@@ -95,10 +95,7 @@ class AbstractMultivariateStatistic(AbstractStatistic, AbstractTwoSampleStatisti
         key: RandomKey | None = None,
     ) -> PairReading:
         """One distance for all points; raises ``ValueError`` for fewer than FEWEST replicas of either."""
-        n, m = first.shape[0], second.shape[0]
-        require(min(n, m) >= FEWEST, "first, second", f"hold at least {FEWEST} replicas each", f"they hold {n} and {m}")
-        constant = int(np.sum(np.ptp(first, axis=0) + np.ptp(second, axis=0) == 0))
-        require(constant == 0, "first, second", "vary at every point", f"{constant} points are constant in both")
+        require_pair(first, second)
         count = first.shape[0] * second.shape[0] / (first.shape[0] + second.shape[0])
         found, null = self.estimate_pair(first, second, key)
         reading = bounded(found, null, count, level, level / times)
@@ -119,6 +116,14 @@ class AbstractMultivariateStatistic(AbstractStatistic, AbstractTwoSampleStatisti
     def null_distance(self, replicas: int, points: int) -> float:
         """√(E Σλχ²/n), above the mean distance by Jensen's inequality."""
         return math.sqrt(self.null_law(points, replicas).mean / replicas)
+
+
+def require_pair(first: Float[Host, "replicas points"], second: Float[Host, "others points"]) -> None:
+    """Enough of both, and something to measure differences by at every point."""
+    n, m = first.shape[0], second.shape[0]
+    require(min(n, m) >= FEWEST, "first, second", f"hold at least {FEWEST} replicas each", f"they hold {n} and {m}")
+    constant = int(np.sum(np.ptp(first, axis=0) + np.ptp(second, axis=0) == 0))
+    require(constant == 0, "first, second", "vary at every point", f"{constant} points are constant in both")
 
 
 def bounded(found: Estimate, null: ChiSquares, count: float, level: float, tail: float) -> Reading:

@@ -111,7 +111,7 @@ class Sliced(AbstractMultivariateStatistic):
         a, b = (np.ascontiguousarray(weights @ values.T) for values in (x, y))
         # Under the null hypothesis both have one mean: what is relabelled is centred first, so that a real
         # difference does not enter the noise.
-        few = [part[:, :PERMUTED] - np.mean(part[:, :PERMUTED], axis=1, keepdims=True) for part in (a, b)]
+        few, fewer = (part[:, :PERMUTED] - np.mean(part[:, :PERMUTED], axis=1, keepdims=True) for part in (a, b))
         b += (weights @ (means[1] - means[0]))[:, None]
         a.sort(axis=1)
         b.sort(axis=1)
@@ -119,9 +119,9 @@ class Sliced(AbstractMultivariateStatistic):
         share = m / (n + m)
         moments = weights @ (share * own + (1.0 - share) * other) @ weights.T
         spread = math.sqrt(float(np.linalg.eigvalsh(moments)[-1]) / axes.shape[0])
-        count = few[0].shape[1] * few[1].shape[1] / (few[0].shape[1] + few[1].shape[1])
+        count = few.shape[1] * fewer.shape[1] / (few.shape[1] + fewer.shape[1])
         seed = np.asarray(jax.random.key_data(jax.random.key(1) if key is None else key))
-        noise = count * _relabelled(*few, self.permutations, np.random.default_rng(seed.tolist()))
+        noise = count * _relabelled(few, fewer, self.permutations, np.random.default_rng(seed.tolist()))
         added = _mean_square(round(n * share)) - _mean_square(round(count)) if n * share > count else 0.0
         law = _null(gram, n)
         null = law.scaled(math.sqrt(float(np.var(noise, ddof=1)) / law.variance))
