@@ -31,12 +31,12 @@ class QuantileBounds(NamedTuple):
 class DistanceBounds(NamedTuple):
     """Kolmogorov–Smirnov distances [times, points], of the samples and of the law they come from.
 
-    The samples' own distance lies in [lower, upper] for certain; that of their law lies in
+    The samples' own distance lies in [sample_low, sample_high] for certain; that of their law lies in
     [low, high] at the stated level.
     """
 
-    lower: Float[Host, "times points"]
-    upper: Float[Host, "times points"]
+    sample_low: Float[Host, "times points"]
+    sample_high: Float[Host, "times points"]
     low: Float[Host, "times points"]
     high: Float[Host, "times points"]
 
@@ -64,7 +64,7 @@ class Quantiles(eqx.Module):
         >>> estimate, low, high = quantiles.quantile(0.975, level=0.999)
         >>> bool(np.all((low < 1.96) & (1.96 < high))), bool(np.all(high - low < 0.2))
         (True, True)
-        >>> bool(np.all(quantiles.distance(law).upper < 0.02))
+        >>> bool(np.all(quantiles.distance(law).sample_high < 0.02))
         True
     """
 
@@ -183,9 +183,10 @@ class Quantiles(eqx.Module):
         share = np.concatenate([np.zeros((*share.shape[:2], 1)), share], axis=2)
         cdf = scipy.special.ndtr((self._ends() - law.mean[:, :, None]) / law.standard_deviation[:, :, None])
         above, under = share[:, :, 1:] - cdf[:, :, :-1], cdf[:, :, 1:] - share[:, :, :-1]
-        upper = np.max(np.maximum(above, under), axis=2)
-        lower = np.max(np.abs(share - cdf), axis=2)
-        return DistanceBounds(lower, upper, np.maximum(lower - critical, 0.0), np.minimum(upper + critical, 1.0))
+        sample_high = np.max(np.maximum(above, under), axis=2)
+        sample_low = np.max(np.abs(share - cdf), axis=2)
+        low, high = np.maximum(sample_low - critical, 0.0), np.minimum(sample_high + critical, 1.0)
+        return DistanceBounds(sample_low, sample_high, low, high)
 
     def _enclosure(self, rank: int) -> tuple[Host, Host, Host]:
         """Both ends of the bin of the rank-th smallest value, and the share of the bin to the left of that value."""

@@ -164,26 +164,26 @@ def test_distances_lie_between_their_bounds(mean, bins):
     values = np.random.default_rng(8).standard_normal((1000, 3, 4))
     law = law_of(mean, 1.3, 3, 4)
     quantiles = filled(values, law_of(-0.5, 0.8, 3, 4), bins)
-    lower, upper, low, high = quantiles.distance(law)
+    sample_low, sample_high, low, high = quantiles.distance(law)
     cdf = scipy.stats.norm(mean, np.sqrt(1.3)).cdf
     exact = np.array([[scipy.stats.kstest(values[:, t, p], cdf).statistic for p in range(4)] for t in range(3)])
-    assert np.all((lower <= exact) & (exact <= upper))
-    assert np.all((low < lower) & (upper < high))
+    assert np.all((sample_low <= exact) & (exact <= sample_high))
+    assert np.all((low < sample_low) & (sample_high < high))
     # Both bounds are tight: they close as the bins do, and with bins made for these values they close soon.
-    assert np.all(upper - lower <= quantiles.rank_error + 1e-12)
-    lower, upper, _, _ = filled(values, law, bins).distance(law)
-    assert np.all(upper - lower <= 1 / bins + 1e-12)
+    assert np.all(sample_high - sample_low <= quantiles.rank_error + 1e-12)
+    sample_low, sample_high, _, _ = filled(values, law, bins).distance(law)
+    assert np.all(sample_high - sample_low <= 1 / bins + 1e-12)
 
 
 def test_distance_of_the_law_is_covered_and_only_at_its_level():
     # The true distance of N(0.3, 1) to N(0, 1) is 2Φ(0.15) − 1.
     values = 0.3 + np.random.default_rng(9).standard_normal((REPLICAS, TIMES, POINTS))
     law, truth = law_of(0.0, 1.0), 2 * scipy.special.ndtr(0.15) - 1
-    lower, upper, low, high = filled(values, law).distance(law)
+    sample_low, sample_high, low, high = filled(values, law).distance(law)
     missed = int(np.sum((truth < low) | (truth > high)))
     laws.assert_rate_at_most(missed, REPETITIONS, 0.05, detectable=0.09)
     # The bounds of the samples' own distance are not those of the law.
-    outside = int(np.sum((truth < lower) | (truth > upper)))
+    outside = int(np.sum((truth < sample_low) | (truth > sample_high)))
     with pytest.raises(AssertionError, match="trials, where a rate of"):
         laws.assert_rate_at_most(outside, REPETITIONS, 0.05, detectable=0.09)
 
