@@ -142,9 +142,7 @@ def _measure(evidence: Evidence) -> Measured:
         {name: rate(evidence.widths, values) for name, values in errors.items()},
         losses,
         losses.mean(axis=0),
-        np.hypot(
-            losses.std(axis=0, ddof=1) / math.sqrt(len(losses)), limit.standard_error(lambda other: other.loss(ts))
-        ),
+        np.hypot(losses.std(axis=0, ddof=1) / math.sqrt(len(losses)), doubt),
         limit.loss(ts),
         tuple(smallest),
     )
