@@ -65,9 +65,10 @@ def print_table(outcome: Report, out: Path | None) -> None:
             table.add_row(coloured, *map(_literal, (claim.name, claim.expected, claim.observed, claim.error)))
         console.print(table)
     if outcome.remarks:
-        table = _table("Beyond the theorem: it says nothing on these cases", "case", "found", "observed", "error")
+        table = _table("Beyond the theorem: it says nothing on these cases", "case", "found", "observed", "reason")
         for remark in outcome.remarks:
-            table.add_row(*map(_literal, (remark.name, remark.found, remark.observed, remark.error)))
+            observed = f"{remark.observed}; {remark.error}"
+            table.add_row(*map(_literal, (remark.name, remark.found, observed, remark.reason)))
         console.print(table)
     for claim in outcome.claims:
         if claim.verdict is not Verdict.HOLDS:

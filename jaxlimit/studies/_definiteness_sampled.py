@@ -29,7 +29,8 @@ def sampled_definiteness(
 
     Kernels B_N of networks have mean B, so the mean of λ_min(B_N) lies below λ_min(B); `lambda_min_confidence`
     makes a bound of it that is valid at any number of `replicas`. Where the theorem says that B is positive
-    definite the claim HOLDS if the bound is positive, and is UNDECIDED otherwise: no sample refutes it. A kernel
+    definite the claim HOLDS if the bound is positive, and is UNDECIDED otherwise: no sample refutes it. (A singular
+    B makes every B_N singular, as 0 = vᵀBv = E vᵀB_N v; the 95% are about the size of the bound.) A kernel
     that is singular for a reason in the points x [points, inputs] is VIOLATED by a positive bound. Where the
     theorem is silent the bound is a remark. `arrays` holds λ_min(B_N) [activations, replicas]. Source: references
     `betting`, `ito1996`.
