@@ -198,3 +198,40 @@ def test_the_exponential_loss_of_one_point_falls_like_the_inverse_of_time():
 def test_a_tolerance_without_room_for_a_finer_solve_is_refused():
     with pytest.raises(ValueError, match="Argument `tolerance` must exceed"):
         with_loss(jl.PseudoHuber(), DATA.y, tolerance=2e-15).solve(START[0], [0.0])
+
+
+def test_sampled_paths_are_samples_with_the_solvers_bound_and_no_network():
+    ode, spectral = both(jnp.float64)
+    paths = ode.sample(TS, 8, jax.random.key(6), at=systems.FULL_AT)
+    assert paths.values.shape == (8, 4, 7)
+    start = paths.values[:, 0]
+    exact = spectral.path(start[:, :5], TS, systems.FULL_AT, start[:, 5:])
+    assert np.all(np.max(np.abs(paths.values - exact), axis=2) <= paths.error)
+    assert np.all(paths.error < 1e-5)
+    assert (paths.method, paths.width, paths.cost, paths.diverged, paths.repeats) == ("OdeLimit", 0, 0, 0, ())
+    assert np.array_equal(paths.ts, TS)
+
+
+def huber(alpha):
+    """Residuals of both kinds: |h − y| is below and above δ = 0.3 all the time."""
+    data = jl.Data(systems.FULL_X, systems.FULL_Y)
+    return jl.Problem(data, jl.networks.Shallow(CASE.activation), loss=jl.Huber(0.3), learning_rate=alpha)
+
+
+@pytest.mark.slow
+def test_networks_with_hubers_loss_follow_their_limit_and_a_wrong_learning_rate_is_noticed():
+    """N = 512 against the solver's paths: false-alarm rate 1e-6; laws of half the rate and of the square differ."""
+    ts, statistic = [0.0, 2.0, 6.0], jl.statistics.EnergyDistance()
+    settings = {"replicas": 2048, "key": jax.random.key(3), "at": systems.FULL_AT, "devices": jax.devices()[:1]}
+    samples = jl.simulate(huber(2.0), 512, ts, **settings)
+    plain = jl.Problem(huber(2.0).data, huber(2.0).network, learning_rate=2.0)
+
+    def p_values(problem):
+        paths = jl.OdeLimit(problem).sample(ts, 2048, jax.random.key(4), at=systems.FULL_AT)
+        return jl.statistics.compare_samples(samples, paths, statistic).p_value
+
+    assert len(ts) * np.min(p_values(huber(2.0))) > 1e-6
+    for wrong in (huber(1.0), plain):
+        found = p_values(wrong)
+        assert found[0] > 1e-6
+        assert found[-1] < 1e-12

@@ -3,12 +3,14 @@
 from typing import ClassVar
 
 import jax
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
 import scipy.linalg
 
 import jaxlimit as jl
+from jaxlimit.limits._path_error import Modes
 from tests import laws, systems
 from tests.cases import ACTIVATIONS
 from tests.oracle import assert_same
@@ -17,6 +19,8 @@ DATA = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5))
 KEY = jax.random.key(4)
 TS = np.array([0.0, 0.5, 2.0])
 WEIGHTS = DATA.weights
+AT = systems.FULL_AT
+EVERY = np.concatenate([DATA.x, AT])
 
 
 def limit_of(gamma=0.5, alpha=1.0, data=DATA, name="erf"):
@@ -29,25 +33,37 @@ def residual_moment(gamma, width, data=DATA):
     return float(width) ** (1 - 2 * gamma) * start + np.outer(data.y, data.y)
 
 
+def joint(matrix):
+    """Columns of zeros for the extra inputs, which drive nothing."""
+    return np.concatenate([matrix, np.zeros((len(matrix), len(matrix) - matrix.shape[1]))], axis=1)
+
+
 @pytest.mark.parametrize("gamma", [0.5, 0.7])
 def test_the_noise_of_sgd_solves_its_moment_equations(gamma):
-    """dM = −AM − MAᵀ for M = E rrᵀ and dP = −AP − PAᵀ + α²Cov_π[rB]/(N·batch), by DOP853 in original coordinates."""
+    """dM = −AM − MAᵀ for M = E rrᵀ and dP = −AP − PAᵀ + α²Cov_π[rB]/(N·batch), by DOP853 in original coordinates.
+
+    On the data and on extra inputs at once, which are driven and drive nothing.
+    """
     alpha, width, batch = 1.7, 40, 3
-    kernel, _ = systems.textbook_kernels("erf", DATA.x, DATA.x)
+    kernel, _ = systems.textbook_kernels("erf", EVERY, DATA.x)
     drift = alpha * kernel * WEIGHTS
+    whole = joint(drift)
 
     def field(_, state):
-        second, error = state.reshape(2, 5, 5)
+        second, error = state[:25].reshape(5, 5), state[25:].reshape(7, 7)
         mean = kernel * WEIGHTS
         noise = (kernel * (WEIGHTS * np.diag(second))) @ kernel.T - mean @ second @ mean.T
-        moved = [-drift @ m - m @ drift.T for m in (second, error)]
-        return np.concatenate([moved[0].ravel(), (moved[1] + alpha**2 / (width * batch) * noise).ravel()])
+        moved = -drift[:5] @ second - second @ drift[:5].T
+        spread = -whole @ error - error @ whole.T + alpha**2 / (width * batch) * noise
+        return np.concatenate([moved.ravel(), spread.ravel()])
 
-    start = np.concatenate([residual_moment(gamma, width).ravel(), np.zeros(25)])
+    start = np.concatenate([residual_moment(gamma, width).ravel(), np.zeros(49)])
     exact = scipy.integrate.solve_ivp(field, (0, TS[-1]), start, "DOP853", TS, rtol=1e-12, atol=1e-15)
-    expected = exact.y[25:].T.reshape(-1, 5, 5)
-    found = limit_of(gamma, alpha).path_error(TS, width, key=KEY, batch=batch, neurons=2).sgd
-    assert_same(found, expected, 1e-9)
+    expected = exact.y[25:].T.reshape(-1, 7, 7)
+    limit = limit_of(gamma, alpha)
+    assert_same(limit.path_error(TS, width, key=KEY, batch=batch, neurons=2, at=AT).sgd, expected, 1e-9)
+    alone = limit.path_error(TS, width, key=KEY, batch=batch, neurons=2).sgd
+    assert_same(alone, expected[:, :5, :5], 1e-9)
     assert np.min(np.diag(expected[1])) > 1e-5
 
 
@@ -69,30 +85,62 @@ def test_the_quadrature_in_time_is_exact_for_stiff_and_mild_kernels(alpha):
     assert_same(found, left @ total @ left.T / width, 1e-11)
 
 
-def test_the_kernel_part_is_that_of_block_exponentials_neuron_by_neuron():
+@pytest.mark.parametrize("alpha", [1.7, 1e-3, 500.0])
+def test_the_kernel_part_is_that_of_block_exponentials_neuron_by_neuron(alpha):
     """∫ e^{−A(t−s)} E Π e^{−As} ds is a corner of one matrix exponential (Van Loan); the draws are the same."""
-    alpha, width, neurons = 1.7, 40, 6
+    width, neurons = 40, 6
     limit = limit_of(0.6, alpha)
     c, w = (np.asarray(v, float) for v in limit.kernel.network.init(neurons, 3, KEY))
-    case, drift = ACTIVATIONS["erf"], limit.matrix
-    kernel, _ = systems.textbook_kernels("erf", DATA.x, DATA.x)
+    case = ACTIVATIONS["erf"]
+    kernel, _ = systems.textbook_kernels("erf", EVERY, DATA.x)
+    drift = joint(alpha * kernel * WEIGHTS)
     second = residual_moment(0.6, width)
     each = []
     for t in TS:
         shares = []
         for i in range(neurons):
-            u = DATA.x @ w[i]
+            u = EVERY @ w[i]
             slope = c[i] * case.slope(u)
-            b = np.outer(case.sigma(u), case.sigma(u)) + np.outer(slope, slope) * (DATA.x @ DATA.x.T)
-            block = np.block([[-drift, alpha * (b - kernel) * WEIGHTS], [np.zeros((5, 5)), -drift]])
-            corner = scipy.linalg.expm(block * t)[:5, 5:]
+            b = np.outer(case.sigma(u), case.sigma(u)) + np.outer(slope, slope) * (EVERY @ EVERY.T)
+            shift = joint(alpha * (b[:, :5] - kernel) * WEIGHTS)
+            block = np.block([[-drift, shift], [np.zeros((7, 7)), -drift]])
+            corner = scipy.linalg.expm(block * t)[:7, 7:12]
             shares.append(corner @ second @ corner.T / width)
         each.append(shares)
     each = np.array(each)
-    found = limit.path_error(TS, width, key=KEY, neurons=neurons)
-    assert_same(found.kernel, each.mean(axis=1), 1e-11)
+    found = limit.path_error(TS, width, key=KEY, neurons=neurons, at=AT)
+    assert_same(found.kernel, each.mean(axis=1), 1e-10)
     variances = np.diagonal(each, axis1=2, axis2=3)
-    assert_same(found.kernel_standard_error, variances.std(axis=1, ddof=1) / np.sqrt(neurons), 1e-10)
+    assert_same(found.kernel_standard_error, variances.std(axis=1, ddof=1) / np.sqrt(neurons), 1e-9)
+    alone = limit.path_error(TS, width, key=KEY, neurons=neurons)
+    assert_same(alone.kernel, found.kernel[:, :5, :5], 1e-12)
+    assert_same(alone.kernel_standard_error, found.kernel_standard_error[:, :5], 1e-10)
+
+
+def test_extra_inputs_that_are_data_have_the_errors_of_the_data():
+    found = limit_of().path_error(TS, 10, key=KEY, neurons=20, at=DATA.x[[3, 0]])
+    again = [*range(5), 3, 0]
+    for part in (found.sgd, found.kernel):
+        assert_same(part, part[:, again][:, :, again], 1e-12)
+
+
+def test_the_second_divided_difference_keeps_its_digits():
+    """∫_0^t ∫_0^s e^{−a(s−u)−bu} du ds in 100 digits, for rates apart, near each other, equal and zero."""
+    rates = np.array([0.0, 1e-12, 1e-3, 0.3, 0.3 + 1e-9, 0.7, 1.0, 1.0 + 1e-6, 30.0, 1e6])
+    eye = np.eye(rates.size)
+    modes = Modes(rates, eye, np.ones(rates.size), eye, eye, eye[:0])
+
+    def exact(a, b):
+        with mpmath.workdps(100):
+            p, q = mpmath.mpf(float(a)), mpmath.mpf(float(b))
+            # Equal rates by a difference of 1e-25, whose square is out of sight.
+            q = q + mpmath.mpf(10) ** -25 if p == q else q
+            phi = [t if s == 0 else (1 - mpmath.exp(-s * t)) / s for s in (p, q) for t in [mpmath.mpf(float(time))]]
+            return float((phi[0] - phi[1]) / (q - p))
+
+    for time in (0.5, 3.0):
+        expected = np.array([[exact(a, b) for b in rates] for a in rates])
+        np.testing.assert_allclose(modes.accumulated(time), expected, rtol=1e-13)
 
 
 def test_one_point_has_no_sampling_noise_and_a_known_kernel_part():
@@ -140,20 +188,26 @@ class TestSimulation:
         problem = systems.problem(ACTIVATIONS["erf"], DATA, gamma=gamma, alpha=self.alpha)
         limit = jl.SpectralLimit(problem)
         samples = jl.simulate(
-            problem, self.width, self.ts, replicas=2048, key=KEY, batch=self.batch, devices=jax.devices()[:1]
+            problem, self.width, self.ts, replicas=2048, key=KEY, batch=self.batch, at=AT, devices=jax.devices()[:1]
         )
         start = np.asarray(samples.values[:, 0], float)
-        shift = (samples.values - limit.path(start, self.ts))[:, 1:]
-        error = limit.path_error(self.ts[1:], self.width, key=KEY, batch=self.batch)
+        shift = (samples.values - limit.path(start[:, :5], self.ts, AT, start[:, 5:]))[:, 1:]
+        error = limit.path_error(self.ts[1:], self.width, key=KEY, batch=self.batch, at=AT)
         assert error.pooled[1] < 0.005 * error.pooled[0]
-        return limit, start, np.mean(shift**2, axis=2), error
+        return limit, shift, error
 
     @pytest.mark.parametrize("gamma", [0.5, pytest.param(0.6, marks=pytest.mark.slow)])
     def test_the_prediction_is_that_of_real_networks_and_planted_errors_are_noticed(self, gamma):
-        limit, _, squares, error = self.ratios(gamma)
-        predicted = error.square.mean(axis=1)
+        limit, shift, error = self.ratios(gamma)
+        # Extra inputs alone, and with the data: the products that both enter.
+        there = error.square[:, 5:].mean(axis=1)
+        laws.assert_mean(np.mean(shift[:, :, 5:] ** 2, axis=2) / there, 1.0, detectable=0.3)
+        together = shift.sum(axis=2) ** 2 / error.covariance.sum(axis=(1, 2))
+        laws.assert_mean(together, 1.0, detectable=0.3)
+        squares = np.mean(shift[:, :, :5] ** 2, axis=2)
+        predicted = error.square[:, :5].mean(axis=1)
         laws.assert_mean(squares / predicted, 1.0, detectable=0.2)
-        points = {"sgd": np.diagonal(error.sgd, axis1=1, axis2=2).mean(axis=1)}
+        points = {"sgd": np.diagonal(error.sgd, axis1=1, axis2=2)[:, :5].mean(axis=1)}
         # A = αB, as if every weight were 1.
         even = jl.Problem(jl.Data(DATA.x, DATA.y), limit.kernel.network, learning_rate=5 * self.alpha)
         planted = {
@@ -173,12 +227,13 @@ def test_above_one_half_start_and_error_add_up_to_the_law_at_finite_width():
     width, ts = 256, [0.0, 2.0]
     problem = systems.problem(ACTIVATIONS["erf"], DATA, gamma=0.7, alpha=2.0)
     limit = jl.SpectralLimit(problem)
-    samples = jl.simulate(problem, width, ts, replicas=8192, key=KEY, devices=jax.devices()[:1])
+    samples = jl.simulate(problem, width, ts, replicas=8192, key=KEY, at=AT, devices=jax.devices()[:1])
     start = np.asarray(samples.values[:, 0], float)
-    law = limit.finite_width(ts, width, key=KEY)
-    moments = limit.moments(ts, width)
+    law = limit.finite_width(ts, width, key=KEY, at=AT)
+    moments = limit.moments(ts, width, AT)
     extra = np.trace(law.covariance[1] - moments.covariance[1])
-    squares = [np.sum((v[:, 1] - law.mean[1]) ** 2, axis=1) for v in (samples.values, limit.path(start, ts))]
+    paths = limit.path(start[:, :5], ts, AT, start[:, 5:])
+    squares = [np.sum((v[:, 1] - law.mean[1]) ** 2, axis=1) for v in (samples.values, paths)]
     laws.assert_mean((squares[0] - squares[1]) / extra, 1.0, detectable=0.3)
     assert np.array_equal(law.mean, moments.mean)
 

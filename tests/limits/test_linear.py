@@ -1,0 +1,32 @@
+"""What all limits of the linear kernel do alike."""
+
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from tests import systems
+from tests.cases import ACTIVATIONS, LIMITS, each
+
+
+@pytest.mark.parametrize("limit", each(LIMITS))
+def test_an_empty_batch_of_starts_has_an_empty_batch_of_paths(limit):
+    solved = limit(systems.problem(ACTIVATIONS["erf"], jl.Data(systems.FULL_X, systems.FULL_Y)))
+    ts, at = [0.0, 1.0], systems.FULL_AT
+    assert solved.path(np.zeros((0, 5)), ts).shape == (0, 2, 5)
+    assert solved.path(np.zeros((3, 0, 5)), ts, at, np.zeros((3, 0, 2))).shape == (3, 0, 2, 7)
+    if limit is not jl.SpectralLimit:
+        found = solved.solve(np.zeros((0, 5)), ts)
+        assert (found.values.shape, found.error.shape) == ((0, 2, 5), (0, 2))
+
+
+@pytest.mark.parametrize("limit", each(LIMITS))
+def test_another_rule_is_another_kernel_and_nothing_else(limit):
+    problem = systems.problem(ACTIVATIONS["erf"], jl.Data(systems.FULL_X, systems.FULL_Y))
+    solved = limit(problem) if limit is jl.SpectralLimit else limit(problem, tolerance=1e-4)
+    rule = jl.kernels.Quadrature()
+    other = solved.with_rule(rule)
+    assert type(other) is limit
+    assert other.kernel.rule == rule
+    assert getattr(other, "tolerance", None) == getattr(solved, "tolerance", None)
+    start = np.zeros(5)
+    assert np.max(np.abs(other.path(start, [1.0]) - solved.path(start, [1.0]))) < 1e-3
