@@ -173,6 +173,7 @@ VERDICTS = {
     "theorem": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "HOLDS"],
     "activation": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "HOLDS"],
     "failure": ["PROVED_NOT_PD", "HOLDS", "PROVED_NOT_PD", "HOLDS", "PROVED_PD", "PROVED_PD"],
+    "regression": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "VIOLATED"],
 }
 """The verdicts of each example, in order; its text takes them for granted."""
 
@@ -183,7 +184,7 @@ def test_the_verdicts_of_the_example_are_those_its_text_speaks_of(example):
     _, shown, figures = hooks().executed(example)
     printed = " ".join(cell.printed for cell in shown)
     assert re.findall(r"PROVED_PD|PROVED_NOT_PD|HOLDS|VIOLATED|UNDECIDED", printed) == VERDICTS[example.stem]
-    assert len(figures) >= 2
+    assert len(figures) >= 1
 
 
 def test_an_example_is_text_code_and_what_the_code_printed():
