@@ -26,8 +26,9 @@ class MonteCarlo(AbstractRule):
     their covariance. Errors of different entries are dependent: they come from the same draws, which depend on
     `seed` and the inputs' number alone, so that a Gram, a cross Gram and `initial_covariance` fit together.
     The smallest eigenvalue of one sample bounds nothing (it is too low on average), so certificates are
-    UNDECIDED. Limits solved with such a kernel do not carry its error further: solve them with several seeds, whose
-    spread is that error. Draws are those of the initial law, rounded to float32. Raises ``ValueError`` for fewer
+    UNDECIDED. Limits solved with it are solved with 16 further seeds, whose spread is the standard error of their
+    laws; `standard_error` of a limit gives that of any other answer, and comparisons count it.
+    Draws are those of the initial law, rounded to float32. Raises ``ValueError`` for fewer
     than two neurons.
 
         >>> import numpy as np, jaxlimit as jl

@@ -1,5 +1,6 @@
 """Quantiles and distances of any number of replicas, from counts in bins that are fixed once."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from jaxlimit._typing import Host
 from jaxlimit.paths import GaussianPath, Samples
 from jaxlimit.statistics._base import probability
 from jaxlimit.statistics._batch import Run, finite_batch
+from jaxlimit.statistics._compare import SHARE
 from jaxlimit.statistics._kolmogorov_smirnov import KolmogorovSmirnov
 from jaxlimit.statistics._running_moments import Moments
 
@@ -172,10 +174,18 @@ class Quantiles(eqx.Module):
 
         The two differ by no more than the fullest bin, of the samples or of G, whichever is less full.
         `low` and `high` are these moved outwards by the quantile at `level` of sup |F_n − F|, F the law
-        of the samples. Each time and point is covered on its own. Raises ``ValueError`` for a law of
-        other times or points or without variance, and where nothing has been added.
+        of the samples. Each time and point is covered on its own. A law with repeats, from a kernel by `MonteCarlo`,
+        moves `low` and `high` further outwards: by Student's quantile, for a tenth of 1 − level, times the root mean
+        square of what the distance changes from repeat to repeat. Raises ``ValueError`` for a law of other times or
+        points or without variance, and where nothing has been added.
         """
         instance("law", law, GaussianPath)
+        if law.repeats:
+            tail = SHARE * (1.0 - probability("level", level))
+            own, *others = (self.distance(replace(one, repeats=()), level + tail) for one in (law, *law.repeats))
+            error = np.sqrt(np.mean([np.square(other.sample_high - own.sample_high) for other in others], axis=0))
+            moved = -float(scipy.special.stdtrit(len(others), 0.5 * tail)) * error
+            return own._replace(low=np.maximum(own.low - moved, 0.0), high=np.minimum(own.high + moved, 1.0))
         _require_variance("law", law, "measure against a deterministic limit with statistics.pathwise")
         self._run.require_same("law", Run(np.asarray(law.ts, np.float64), law.mean.shape[1], None))
         n, critical = self._filled(), KolmogorovSmirnov().critical(1.0 - probability("level", level), self.replicas)

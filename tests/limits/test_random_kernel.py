@@ -198,6 +198,18 @@ def test_a_wrong_law_is_still_violated_and_a_right_one_with_many_draws_holds(sta
     assert "other draws of the limit's kernel" in few.reason
 
 
+def test_streamed_distances_count_the_error_of_the_law(uncertain):
+    """The true distance is zero: `low` above it is a miss, at 95%."""
+    samples, missed, naive = draws(EXACT.law([2.0]), 20_000, 4), 0, 0
+    counts = jl.statistics.Quantiles.around(EXACT.law([2.0])).add(samples)
+    for law in uncertain:
+        missed += int(counts.distance(law).low[0, 0] > 0)
+        naive += int(counts.distance(GaussianPath(law.ts, law.mean, law.covariance)).low[0, 0] > 0)
+    laws.assert_rate_at_most(missed, 100, 0.05, detectable=0.35)
+    with pytest.raises(AssertionError, match="allows"):
+        laws.assert_rate_at_most(naive, 100, 0.05, detectable=0.35)
+
+
 def test_sampled_paths_with_a_random_kernel_widen_the_comparison_of_samples():
     paths = sampled(300, limit=jl.OdeLimit).sample([2.0], 150, jax.random.key(0))
     assert len(paths.repeats) == 16
