@@ -15,6 +15,8 @@ import scipy.special
 import scipy.stats
 
 import jaxlimit as jl
+from tests.statistics import alterations
+from tests.statistics.alterations import StatisticCase
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class ActivationCase:
     bounded: bool
     polynomial: bool
     even: bool = False
+    constant_even_part: bool = False
+    linear_odd_part: bool = False
     dual: Callable | None = None
     """mpmath: E σ(u)σ(u') from a = Var u, b = Var u', r = Cov(u, u'), in a form other than the package's."""
     dual_derivative: Callable | None = None
@@ -124,6 +128,7 @@ ACTIVATIONS = {
         smooth=False,
         bounded=False,
         polynomial=False,
+        linear_odd_part=True,
         dual=_relu_dual,
         dual_derivative=_relu_dual_derivative,
     ),
@@ -150,6 +155,7 @@ ACTIVATIONS = {
         smooth=True,
         bounded=True,
         polynomial=False,
+        constant_even_part=True,
         dual=_probit_dual,
         dual_derivative=lambda a, b, r: 1 / (2 * mpmath.pi * mpmath.sqrt((1 + a) * (1 + b) - r * r)),
     ),
@@ -250,6 +256,7 @@ ACTIVATIONS = {
         smooth=True,
         bounded=True,
         polynomial=False,
+        constant_even_part=True,
     ),
     "gelu": ActivationCase(
         jl.activations.Gelu(),
@@ -262,6 +269,7 @@ ACTIVATIONS = {
         smooth=True,
         bounded=False,
         polynomial=False,
+        linear_odd_part=True,
     ),
     "softplus": ActivationCase(
         jl.activations.Softplus(),
@@ -274,6 +282,7 @@ ACTIVATIONS = {
         smooth=True,
         bounded=False,
         polynomial=False,
+        linear_odd_part=True,
     ),
     "Gaussian bump": ActivationCase(
         jl.activations.GaussianBump(),
@@ -370,14 +379,16 @@ METHODS = {
 LIMITS = {"spectral": jl.SpectralLimit, "krylov": jl.KrylovLimit, "ode": jl.OdeLimit}
 
 STATISTICS = {
-    "mean shift": jl.statistics.MeanShift(),
-    "variance ratio": jl.statistics.VarianceRatio(),
-    "Kolmogorov-Smirnov": jl.statistics.KolmogorovSmirnov(),
-    "energy distance": jl.statistics.EnergyDistance(),
-    "kernel discrepancy": jl.statistics.KernelDiscrepancy(),
-    "whitened moments": jl.statistics.WhitenedMoments(),
-    "Bures-Wasserstein": jl.statistics.BuresWasserstein(),
-    "sliced": jl.statistics.Sliced(),
+    "mean shift": StatisticCase(jl.statistics.MeanShift()),
+    "variance ratio": StatisticCase(jl.statistics.VarianceRatio(), alterations.stretched),
+    "Kolmogorov-Smirnov": StatisticCase(jl.statistics.KolmogorovSmirnov(), alterations.shifted_apart),
+    "energy distance": StatisticCase(jl.statistics.EnergyDistance(features=24), alterations.shifted_for_frequencies),
+    "kernel discrepancy": StatisticCase(
+        jl.statistics.KernelDiscrepancy(features=24), alterations.shifted_for_frequencies
+    ),
+    "whitened moments": StatisticCase(jl.statistics.WhitenedMoments()),
+    "Bures-Wasserstein": StatisticCase(jl.statistics.BuresWasserstein()),
+    "sliced": StatisticCase(jl.statistics.Sliced(directions=12, permutations=99), alterations.shifted_for_directions),
 }
 
 

@@ -32,7 +32,7 @@ ROOMS = {
     "kernels": (jl.kernels, jl.kernels.AbstractRule, {type(rule) for rule in cases.RULES.values()}),
     "simulation": (jl.simulation, jl.simulation.AbstractMethod, {type(method) for method in cases.METHODS.values()}),
     "limits": (jl.limits, jl.limits.AbstractLimit, set(cases.LIMITS.values())),
-    "statistics": (jl.statistics, AbstractStatistic, {type(s) for s in cases.STATISTICS.values()}),
+    "statistics": (jl.statistics, AbstractStatistic, {type(case.statistic) for case in cases.STATISTICS.values()}),
 }
 
 

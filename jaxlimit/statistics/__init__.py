@@ -9,8 +9,7 @@ network shares with its limit, and `multilevel` spreads replicas over widths. `M
 take any number of replicas, batch by batch.
 
 To add a statistic, subclass `AbstractMarginalStatistic` (a null law known at each point) or
-`AbstractStatistic` in a file of its own, export it here and add it to `STATISTICS` in
-`tests/statistics/test_compare.py`.
+`AbstractStatistic` in a file of its own, export it here and add a line to `STATISTICS` in `tests/cases.py`.
 """
 
 from jaxlimit.statistics._base import AbstractMarginalStatistic as AbstractMarginalStatistic

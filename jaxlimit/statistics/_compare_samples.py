@@ -28,7 +28,7 @@ class PairReading(NamedTuple):
 
 
 class AbstractTwoSampleStatistic(eqx.Module):
-    """A statistic that can also measure two samples against each other."""
+    """A statistic that can also measure two samples against each other; the units of a point do not change it."""
 
     margin: eqx.AbstractVar[float]
 

@@ -9,24 +9,26 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-import scipy.special
 
 import jaxlimit as jl
 from jaxlimit.paths import GaussianPath, Samples
-from jaxlimit.statistics import AbstractStatistic, KolmogorovSmirnov, MeanShift, VarianceRatio, compare
-from tests import laws
+from jaxlimit.statistics import (
+    AbstractMarginalStatistic,
+    AbstractStatistic,
+    KolmogorovSmirnov,
+    MeanShift,
+    VarianceRatio,
+    compare,
+)
+from tests import cases, laws
+from tests.cases import each
+from tests.statistics.alterations import COVARIANCE, DEVIATION, MEAN
 
-STATISTICS = [KolmogorovSmirnov(), MeanShift(), VarianceRatio()]
+MARGINAL = {
+    name: case for name, case in cases.STATISTICS.items() if isinstance(case.statistic, AbstractMarginalStatistic)
+}
 REPETITIONS = 1000
 LEVEL = 0.1
-
-# A law that is neither centred nor white: correlated points with different scales.
-MEAN = np.array([1.0, -2.0, 0.5])
-COVARIANCE = np.array([[4.0, 1.9, 0.0], [1.9, 1.0, 0.1], [0.0, 0.1, 0.25]])
-
-
-def named(statistic):
-    return type(statistic).__name__
 
 
 def samples_of(values, ts=None, diverged_at=None):
@@ -47,32 +49,18 @@ def gaussian(seed, replicas, times, mean=MEAN, covariance=COVARIANCE):
     return mean + noise @ np.linalg.cholesky(covariance).T
 
 
-def shift_at_distance(distance):
-    """The mean shift, in standard deviations, that puts two normal laws at this Kolmogorov–Smirnov distance."""
-    return 2 * scipy.special.ndtri(0.5 + 0.5 * distance)
-
-
-def moved(statistic, size):
-    """The law's first point moved to a true distance `size`: shift in standard deviations, factor of the deviation."""
-    if isinstance(statistic, KolmogorovSmirnov):
-        return shift_at_distance(size), 1.0
-    if isinstance(statistic, MeanShift):
-        return size, 1.0
-    return 0.0, np.sqrt(1.0 + size)
-
-
-def altered(values, statistic, size):
+def altered(values, case, size):
     """The same samples with the first point at a true distance `size` from the law."""
-    shift, factor = moved(statistic, size)
-    deviation = np.sqrt(COVARIANCE[0, 0])
+    shift, factor = case.altered(size)
     values = values.copy()
-    values[..., 0] = MEAN[0] + shift * deviation + factor * (values[..., 0] - MEAN[0])
+    values[..., 0] = MEAN[0] + shift * DEVIATION[0] + factor * (values[..., 0] - MEAN[0])
     return values
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
+@pytest.mark.parametrize("case", each(MARGINAL))
 @pytest.mark.parametrize("replicas", [20, 300])
-def test_false_alarms_at_the_stated_level(statistic, replicas):
+def test_false_alarms_at_the_stated_level(case, replicas):
+    statistic = case.statistic
     # Gaussian samples of the law itself: the null laws are exact, so few replicas must work as well.
     comparison = compare(samples_of(gaussian(1, replicas, REPETITIONS)), law_of(REPETITIONS), statistic)
     alarms = int(np.sum(comparison.p_value <= LEVEL))
@@ -81,38 +69,41 @@ def test_false_alarms_at_the_stated_level(statistic, replicas):
     laws.assert_rate_at_least(alarms, REPETITIONS, 0.6 * LEVEL, detectable=0.015)
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_single_point_p_values_are_exact(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_single_point_p_values_are_exact(case):
+    statistic = case.statistic
     values = gaussian(2, 50, REPETITIONS)[..., :1]
     comparison = compare(samples_of(values), law_of(REPETITIONS, MEAN[:1], COVARIANCE[:1, :1]), statistic)
     laws.assert_law(comparison.p_value, lambda u: np.clip(u, 0.0, 1.0), detectable=0.14)
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_detectable_is_detected_and_is_not_far_too_large(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_detectable_is_detected_and_is_not_far_too_large(case):
+    statistic = case.statistic
     replicas, power = 400, 0.95
     detectable = statistic.detectable(replicas, tests=3, level=LEVEL, power=power)
     values = gaussian(3, replicas, REPETITIONS)
     law = law_of(REPETITIONS)
-    found = compare(samples_of(altered(values, statistic, detectable)), law, statistic)
+    found = compare(samples_of(altered(values, case, detectable)), law, statistic)
     laws.assert_rate_at_least(int(np.sum(found.p_value <= LEVEL)), REPETITIONS, power, detectable=0.88)
-    half = compare(samples_of(altered(values, statistic, 0.5 * detectable)), law, statistic)
+    half = compare(samples_of(altered(values, case, 0.5 * detectable)), law, statistic)
     laws.assert_rate_at_most(int(np.sum(half.p_value <= LEVEL)), REPETITIONS, 0.7, detectable=0.82)
 
 
 def test_a_variance_that_is_too_small_is_detected_too():
     replicas = 400
     size = VarianceRatio().detectable(replicas, tests=3, level=LEVEL, power=0.95)
-    values = altered(gaussian(4, replicas, REPETITIONS), VarianceRatio(), -size)
+    values = altered(gaussian(4, replicas, REPETITIONS), MARGINAL["variance ratio"], -size)
     found = compare(samples_of(values), law_of(REPETITIONS), VarianceRatio())
     laws.assert_rate_at_least(int(np.sum(found.p_value <= LEVEL)), REPETITIONS, 0.95, detectable=0.88)
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
+@pytest.mark.parametrize("case", each(MARGINAL))
 @pytest.mark.parametrize("replicas", [30, 500])
-def test_bounds_cover_the_true_distance(statistic, replicas):
+def test_bounds_cover_the_true_distance(case, replicas):
+    statistic = case.statistic
     size = 0.3
-    values = altered(gaussian(5, replicas, REPETITIONS), statistic, size)
+    values = altered(gaussian(5, replicas, REPETITIONS), case, size)
     comparison = compare(samples_of(values), law_of(REPETITIONS), statistic, level=0.05)
     assert np.all(comparison.lower <= comparison.distances)
     assert np.all(comparison.distances <= comparison.upper)
@@ -141,8 +132,9 @@ def test_variance_bounds_cover_heavy_tails_where_a_chi_square_interval_does_not(
         laws.assert_rate_at_most(int(np.sum(naive < truth)), REPETITIONS, 1.2 * level, detectable=0.13)
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_null_distance_bounds_the_mean_distance_and_is_near_it_for_independent_points(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_null_distance_bounds_the_mean_distance_and_is_near_it_for_independent_points(case):
+    statistic = case.statistic
     replicas = 400
     values = gaussian(7, replicas, REPETITIONS, np.zeros(5), np.eye(5))
     comparison = compare(samples_of(values), law_of(REPETITIONS, np.zeros(5), np.eye(5)), statistic)
@@ -151,11 +143,12 @@ def test_null_distance_bounds_the_mean_distance_and_is_near_it_for_independent_p
     assert mean - 4.9 * error <= comparison.null_distance <= 1.2 * mean
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_the_error_at_a_width_states_the_spread_of_its_distance(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_the_error_at_a_width_states_the_spread_of_its_distance(case):
+    statistic = case.statistic
     # Far above the floor, where one point decides the maximum. Kolmogorov–Smirnov states the spread at the worst
     # place, 1/(2√n), where this one has √(3/4) of it; the spread itself is known to 11% (z = 4.9).
-    values = altered(gaussian(14, 400, REPETITIONS), statistic, 0.5)
+    values = altered(gaussian(14, 400, REPETITIONS), case, 0.5)
     comparison = compare(samples_of(values), law_of(REPETITIONS), statistic)
     error = comparison.at_width
     assert (error.distance, error.floor) == (float(comparison.distance[-1]), comparison.null_distance)
@@ -235,15 +228,17 @@ def test_what_is_not_samples_a_law_and_a_statistic_is_refused():
         compare(eqx.tree_at(lambda s: s.values, samples, samples.values[0]), law, MeanShift())
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_a_deterministic_law_names_pathwise(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_a_deterministic_law_names_pathwise(case):
+    statistic = case.statistic
     law = law_of(3, covariance=np.diag([1.0, 0.0, 1.0]))
     with pytest.raises(ValueError, match=r"1 of 3 variances are zero.*statistics\.pathwise"):
         compare(samples_of(gaussian(12, 50, 3)), law, statistic)
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_margins_are_positive(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_margins_are_positive(case):
+    statistic = case.statistic
     with pytest.raises(ValueError, match="Argument `margin`"):
         type(statistic)(margin=0.0)
 

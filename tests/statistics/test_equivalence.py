@@ -18,7 +18,8 @@ from jaxlimit.statistics import (
     rate_verdict,
 )
 from tests import laws
-from tests.statistics.test_compare import STATISTICS, law_of, moved, named, samples_of
+from tests.cases import each
+from tests.statistics.test_compare import MARGINAL, law_of, samples_of
 
 POINTS = 20
 COVARIANCE = 0.6 * np.ones((POINTS, POINTS)) + 0.4 * np.eye(POINTS)
@@ -35,16 +36,18 @@ def verdict(values, statistic, law=LAW):
     return equivalence(compare(samples_of(values), law, statistic)).verdict
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_holds_under_the_law_at_8192_replicas(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_holds_under_the_law_at_8192_replicas(case):
+    statistic = case.statistic
     rng = np.random.default_rng(0)
     outcomes = [verdict(draw(rng, 8192), statistic) for _ in range(40)]
     laws.assert_rate_at_least(outcomes.count(Verdict.HOLDS), 40, 0.95, detectable=0.4)
     assert Verdict.VIOLATED not in outcomes
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_undecided_at_500_replicas(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_undecided_at_500_replicas(case):
+    statistic = case.statistic
     result = equivalence(compare(samples_of(draw(np.random.default_rng(1), 500)), LAW, statistic))
     assert result.verdict is Verdict.UNDECIDED
     assert "settle it" in result.reason
@@ -57,11 +60,12 @@ def test_undecided_at_500_replicas(statistic):
     assert equivalence(comparison, replicas=500).verdict is Verdict.HOLDS
 
 
-@pytest.mark.parametrize("statistic", STATISTICS, ids=named)
-def test_a_distance_equal_to_the_margin_rarely_holds_and_is_rarely_violated(statistic):
+@pytest.mark.parametrize("case", each(MARGINAL))
+def test_a_distance_equal_to_the_margin_rarely_holds_and_is_rarely_violated(case):
+    statistic = case.statistic
     # One point, repetitions as save times; each is judged alone, as a comparison of a single time would be.
     replicas, repetitions, level = 4096, 1000, 0.01
-    shift, factor = moved(statistic, statistic.margin)
+    shift, factor = case.altered(statistic.margin)
     rng = np.random.default_rng(2)
     values = shift + factor * rng.standard_normal((replicas, repetitions, 1), dtype=np.float32)
     comparison = compare(samples_of(values), law_of(repetitions, np.zeros(1), np.eye(1)), statistic, level=level)

@@ -1,6 +1,5 @@
 """Distances of several points at once: closed forms, false alarms, power at `detectable`, bounds that cover."""
 
-import functools
 import math
 
 import jax
@@ -11,6 +10,7 @@ import scipy.optimize
 import scipy.stats
 
 from jaxlimit.statistics import (
+    AbstractMarginalStatistic,
     BuresWasserstein,
     ChiSquares,
     EnergyDistance,
@@ -19,42 +19,21 @@ from jaxlimit.statistics import (
     Sliced,
     WhitenedMoments,
     compare,
-    compare_samples,
 )
-from tests import laws
-from tests.statistics.test_compare import COVARIANCE, MEAN, law_of, named, samples_of
+from tests import cases, laws
+from tests.cases import each
+from tests.statistics.alterations import COVARIANCE, MEAN, ROOT
+from tests.statistics.test_compare import law_of, samples_of
 
 REPETITIONS, REPLICAS, POINTS, LEVEL = 1000, 300, 3, 0.1
-ROOT = np.linalg.cholesky(COVARIANCE)
-# Few features and directions: what the numbers of them change is the noise of the distance, not its law.
-CHEAP = [EnergyDistance(features=24), KernelDiscrepancy(features=24), WhitenedMoments(), BuresWasserstein()]
-CHEAP.append(Sliced(directions=12, permutations=99))
-PAIRED = [statistic for statistic in CHEAP if hasattr(statistic, "read_pair")]
-INVARIANT = [WhitenedMoments(), BuresWasserstein()]
+JOINT = {
+    name: case for name, case in cases.STATISTICS.items() if not isinstance(case.statistic, AbstractMarginalStatistic)
+}
+INVARIANT = {name: JOINT[name] for name in ("whitened moments", "Bures-Wasserstein")}
 
 
 def standard(seed, replicas=REPLICAS, times=REPETITIONS, points=POINTS):
     return np.random.default_rng(seed).standard_normal((replicas, times, points))
-
-
-def true_distance(statistic, shift):
-    """Of N(MEAN + ROOT·shift·e_1, COVARIANCE) and N(MEAN, COVARIANCE): its Mahalanobis distance is `shift`."""
-    if isinstance(statistic, Sliced):
-        deviation = np.sqrt(np.diagonal(COVARIANCE))
-        axes = statistic.axes(POINTS) / deviation
-        along = axes @ ROOT[:, 0] / np.linalg.norm(axes @ ROOT, axis=1)
-        return shift * math.sqrt(np.mean(along**2))
-    if isinstance(statistic, EnergyDistance | KernelDiscrepancy):
-        at, weight = statistic.frequencies(POINTS)
-        values, axes = np.linalg.eigh(COVARIANCE / np.outer(np.sqrt(np.diag(COVARIANCE)), np.sqrt(np.diag(COVARIANCE))))
-        moved = (axes / np.sqrt(values)).T @ (ROOT[:, 0] / np.sqrt(np.diag(COVARIANCE))) * shift
-        difference = np.exp(-0.5 * np.sum(at**2, axis=1)) * np.abs(np.exp(1j * at @ moved) - 1.0)
-        return math.sqrt(np.sum(weight * difference**2))
-    return shift
-
-
-def shift_at(statistic, distance):
-    return scipy.optimize.brentq(lambda s: true_distance(statistic, s) - distance, 0.0, 20.0 * distance)
 
 
 def moved(z, shift):
@@ -117,8 +96,9 @@ def test_the_mean_square_over_keys_is_the_kernels_discrepancy():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statistic", CHEAP[:4], ids=named)
-def test_the_null_law_has_the_mean_and_variance_of_simulations(statistic):
+@pytest.mark.parametrize("case", each({name: JOINT[name] for name in JOINT if name != "sliced"}))
+def test_the_null_law_has_the_mean_and_variance_of_simulations(case):
+    statistic = case.statistic
     comparison = compare(samples_of(moved(standard(1), 0.0)), law_of(REPETITIONS), statistic)
     if isinstance(statistic, WhitenedMoments):  # exact: uniform p-values, at very few replicas too
         laws.assert_law(comparison.p_value, lambda u: np.clip(u, 0.0, 1.0), detectable=0.14)
@@ -143,8 +123,9 @@ def test_the_mean_transport_cost_of_normal_samples(n):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statistic", CHEAP, ids=named)
-def test_false_alarms_power_and_bounds_over_1000_keys(statistic):
+@pytest.mark.parametrize("case", each(JOINT))
+def test_false_alarms_power_and_bounds_over_1000_keys(case):
+    statistic = case.statistic
     z, law = standard(4), law_of(REPETITIONS)
     null = compare(samples_of(moved(z, 0.0)), law, statistic)
     alarms = int(np.sum(null.p_value <= LEVEL))
@@ -156,7 +137,7 @@ def test_false_alarms_power_and_bounds_over_1000_keys(statistic):
     if isinstance(statistic, Sliced):
         # For these correlated points, where fewer directions count, not for independent ones.
         size *= 1.5
-    shift = shift_at(statistic, size)
+    shift = case.altered(size)[0]
     found = compare(samples_of(moved(z, shift)), law, statistic, level=0.05)
     laws.assert_rate_at_least(int(np.sum(found.p_value <= LEVEL)), REPETITIONS, 0.95, detectable=0.88)
     laws.assert_rate_at_most(int(np.sum(found.upper[:, 0] < size)), REPETITIONS, 0.055, detectable=0.12)
@@ -166,46 +147,6 @@ def test_false_alarms_power_and_bounds_over_1000_keys(statistic):
     assert np.all(found.lower[:, 0] <= size)
     half = compare(samples_of(moved(z, 0.5 * shift)), law, statistic)
     laws.assert_rate_at_most(int(np.sum(half.p_value <= LEVEL)), REPETITIONS, 0.75, detectable=0.87)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("statistic", PAIRED, ids=named)
-def test_two_samples_false_alarms_and_power(statistic):
-    times = 300
-    first, second = moved(standard(5, 300, times), 0.0), moved(standard(6, 200, times), 0.0)
-    null = compare_samples(samples_of(first), samples_of(second), statistic)
-    alarms = int(np.sum(null.p_value <= LEVEL))
-    laws.assert_rate_at_most(alarms, times, 1.2 * LEVEL, detectable=0.3)
-    lone = compare_samples(samples_of(first[:, :1]), samples_of(second[:, :1]), statistic, level=LEVEL)
-    size = 1.1 * float(lone.detectable[0])  # `detectable` of one pair of samples is itself an estimate
-    other = second + shift_at(statistic, size) * ROOT[:, 0]
-    found = compare_samples(samples_of(first), samples_of(other), statistic)
-    laws.assert_rate_at_least(int(np.sum(found.p_value <= LEVEL)), times, 0.95, detectable=0.82)
-
-
-@pytest.mark.parametrize("statistic", PAIRED, ids=named)
-def test_two_samples_of_one_law_agree_and_of_two_laws_differ(statistic):
-    first, second = moved(standard(7, 400, 1), 0.0), moved(standard(8, 300, 1), 0.0)
-    same = compare_samples(samples_of(first), samples_of(second), statistic)
-    assert same.p_value[0] > 1e-6
-    assert same.lower[0, 0] == 0.0 or same.lower[0, 0] < same.null_distance
-    other = compare_samples(samples_of(first), samples_of(second + 2.0 * ROOT[:, 0]), statistic)
-    assert other.p_value[0] < 1e-6
-    assert other.lower[0, 0] > same.upper[0, 0]
-    swapped = compare_samples(samples_of(second), samples_of(first), statistic)
-    # The permutations of Sliced differ; the distance does not.
-    np.testing.assert_allclose(swapped.distance, same.distance, rtol=2e-4)
-    assert same.replicas == 300
-
-
-def test_two_sample_kolmogorov_smirnov_is_scipys_and_keeps_its_level():
-    first, second = standard(9, 100, 300, 1), standard(10, 80, 300, 1)
-    found = compare_samples(samples_of(first), samples_of(second), KolmogorovSmirnov())
-    for t in range(3):
-        reference = scipy.stats.ks_2samp(first[:, t, 0], second[:, t, 0], method="asymp")
-        np.testing.assert_allclose([found.distance[t], found.p_value[t]], [reference.statistic, reference.pvalue])
-    laws.assert_rate_at_most(int(np.sum(found.p_value <= LEVEL)), 300, LEVEL, detectable=0.27)
-    assert np.all(found.lower == 0.0)
 
 
 def test_a_scale_error_of_five_percent_in_ten_dimensions_is_seen_by_moments_of_all_points_and_missed_by_each_alone():
@@ -221,8 +162,9 @@ def test_a_scale_error_of_five_percent_in_ten_dimensions_is_seen_by_moments_of_a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statistic", CHEAP, ids=named)
-def test_bounds_cover_the_distance_of_laws_that_are_not_gaussian(statistic):
+@pytest.mark.parametrize("case", each(JOINT))
+def test_bounds_cover_the_distance_of_laws_that_are_not_gaussian(case):
+    statistic = case.statistic
     # The true distance is that of 2·10⁵ samples, whose own noise is 4% of that of 300.
     times, level = 400, 0.05
     law = law_of(times, np.zeros(POINTS), np.eye(POINTS))
@@ -241,8 +183,9 @@ def test_bounds_cover_the_distance_of_laws_that_are_not_gaussian(statistic):
 # Invariances and refusals.
 
 
-@pytest.mark.parametrize("statistic", CHEAP, ids=named)
-def test_the_order_of_replicas_and_the_dtype_do_not_matter(statistic):
+@pytest.mark.parametrize("case", each(JOINT))
+def test_the_order_of_replicas_and_the_dtype_do_not_matter(case):
+    statistic = case.statistic
     values = moved(standard(13, 5000, 1), 0.1)
     law = law_of(1)
     first = compare(samples_of(values), law, statistic)
@@ -251,8 +194,9 @@ def test_the_order_of_replicas_and_the_dtype_do_not_matter(statistic):
     np.testing.assert_allclose(single.distances, first.distances, rtol=1e-3)
 
 
-@pytest.mark.parametrize("statistic", INVARIANT, ids=named)
-def test_whitened_moments_do_not_change_under_affine_maps(statistic):
+@pytest.mark.parametrize("case", each(INVARIANT))
+def test_whitened_moments_do_not_change_under_affine_maps(case):
+    statistic = case.statistic
     z = standard(14, 300, 1) + 0.2
     matrix = np.random.default_rng(15).standard_normal((POINTS, POINTS))
     law = law_of(1, np.zeros(POINTS), np.eye(POINTS))
@@ -262,8 +206,9 @@ def test_whitened_moments_do_not_change_under_affine_maps(statistic):
     np.testing.assert_allclose(mapped.upper, plain.upper, rtol=1e-8)
 
 
-@pytest.mark.parametrize("statistic", CHEAP, ids=named)
-def test_a_repeated_point_changes_nothing_and_leaving_the_laws_support_is_refused(statistic):
+@pytest.mark.parametrize("case", each(JOINT))
+def test_a_repeated_point_changes_nothing_and_leaving_the_laws_support_is_refused(case):
+    statistic = case.statistic
     twice = np.array([0, 1, 2, 0])
     values = moved(standard(16, 300, 1), 0.0)
     law = law_of(1, MEAN[twice], COVARIANCE[np.ix_(twice, twice)])
@@ -290,14 +235,6 @@ def test_refusals():
         KernelDiscrepancy(scale=-1.0)
     with pytest.raises(ValueError, match="Argument `directions`"):
         Sliced(directions=0)
-    with pytest.raises(ValueError, match="Argument `statistic` must be a statistic of two samples"):
-        compare_samples(samples, samples, functools.partial)
-    with pytest.raises(ValueError, match="Argument `second` must have times and points"):
-        compare_samples(samples, samples_of(standard(18, 4, 2)), EnergyDistance())
-    broken = standard(19, 4, 1)
-    broken[1, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="Argument `second` must be finite, but 1 of 4 replicas"):
-        compare_samples(samples, samples_of(broken), EnergyDistance())
 
 
 def test_samples_that_do_not_fill_the_laws_dimensions_are_refused_where_logarithms_of_them_are_taken():
@@ -307,16 +244,3 @@ def test_samples_that_do_not_fill_the_laws_dimensions_are_refused_where_logarith
     for degenerate in (repeated, np.zeros_like(values), outlier):
         with pytest.raises(ValueError, match="Argument `samples` must vary in all 3 dimensions in which the law does"):
             compare(samples_of(degenerate), law_of(1), WhitenedMoments())
-
-
-@pytest.mark.parametrize("statistic", PAIRED, ids=named)
-def test_too_few_replicas_of_two_samples_are_refused(statistic):
-    few, enough = (samples_of(standard(19, replicas, 1, 8)) for replicas in (99, 150))
-    with pytest.raises(ValueError, match="Argument `first, second` must hold at least 100 replicas each"):
-        compare_samples(few, enough, statistic)
-    still = samples_of(np.concatenate([standard(20, 150, 1, 7), np.ones((150, 1, 1))], axis=2))
-    with pytest.raises(ValueError, match="Argument `first, second` must vary at every point"):
-        compare_samples(still, still, statistic)
-    if not isinstance(statistic, Sliced):
-        with pytest.raises(ValueError, match="must hold at least 40 replicas per point together"):
-            compare_samples(enough, enough, statistic)
