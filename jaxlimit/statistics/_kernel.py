@@ -13,7 +13,7 @@ from jaxlimit.statistics._characteristic import AbstractCharacteristicDistance
 
 
 class KernelDiscrepancy(AbstractCharacteristicDistance):
-    """Maximum mean discrepancy of the kernel k(z, z') = e^{−|z − z'|²/2ℓ²} in whitened coordinates.
+    """Maximum mean discrepancy (MMD) of the kernel k(z, z') = e^{−|z − z'|²/2ℓ²} in whitened coordinates.
 
     D² = (E k(z, z') − 2 E k(z, Y) + E k(Y, Y'))/κ,   Y ~ N(0, I_d),   ℓ = scale·√d.
 
