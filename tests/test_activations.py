@@ -14,7 +14,7 @@ from jaxlimit.activations import AbstractActivation, AbstractClosedFormActivatio
 from tests.cases import ACTIVATIONS, each
 
 GRID = np.concatenate([np.linspace(-6, 6, 241), [-40.0, -1e-3, -1e-8, 1e-8, 1e-3, 40.0]])
-FACTS = ("odd", "even", "homogeneous", "smooth", "bounded", "polynomial")
+FACTS = ("odd", "even", "constant_even_part", "linear_odd_part", "homogeneous", "smooth", "bounded", "polynomial")
 everywhere = pytest.mark.parametrize(
     "array",
     [
@@ -79,7 +79,7 @@ def test_declared_facts_are_those_of_the_table(case, fact):
 
 
 def test_what_a_user_does_not_declare_is_unknown():
-    assert [getattr(Sine(), fact) for fact in FACTS] == [False, False, False, None, None, None]
+    assert [getattr(Sine(), fact) for fact in FACTS] == [False] * 5 + [None] * 3
 
 
 @everywhere
@@ -98,6 +98,12 @@ def test_declared_facts_are_true(case, array):
         assert np.array_equal(slope(4 * u), slope(u))
     else:
         assert not np.allclose(sigma(4 * u), 4 * sigma(u))
+    if not (case.odd or case.even):
+        near = u[np.abs(np.asarray(u)) <= 6]
+        total, difference = (np.asarray(sigma(near) + s * sigma(-near), np.float64) for s in (1, -1))
+        multiple = difference - np.asarray(near, np.float64) * difference[240] / 6.0  # the last of the even grid is 6
+        assert bool(np.ptp(total) < 12 * tolerance(u)) is case.constant_even_part
+        assert bool(np.max(np.abs(multiple)) < 12 * tolerance(u)) is case.linear_odd_part
     far = array(np.array([1e3, 1e6, 1e9]))
     largest = float(np.max(np.abs(np.asarray(sigma(far)))))
     assert largest <= 10 if case.bounded else largest >= 1e6
@@ -168,10 +174,10 @@ def test_hermite_polynomials_are_orthonormal():
 def test_the_facts_of_hermite_polynomials_depend_on_the_degree():
     facts = [[getattr(jl.activations.Hermite(k), fact) for fact in FACTS] for k in range(4)]
     assert facts == [
-        [False, True, False, True, True, True],
-        [True, False, True, True, False, True],
-        [False, True, False, True, False, True],
-        [True, False, False, True, False, True],
+        [False, True, False, False, False, True, True, True],
+        [True, False, False, False, True, True, False, True],
+        [False, True, False, False, False, True, False, True],
+        [True, False, False, False, False, True, False, True],
     ]
 
 

@@ -25,10 +25,14 @@ class AbstractActivation(eqx.Module):
     Class attributes state what is known of σ; None means "not declared" and is reported as such:
     `odd` (σ(−u) = −σ(u)), `even` (σ(−u) = σ(u)), `homogeneous` (σ(ru) = rσ(u) for r > 0), `smooth` (twice
     continuously differentiable, with bounded derivatives unless it is a polynomial), `bounded`, `polynomial`.
+    Of σ that is neither odd nor even, `constant_even_part` says that ½(σ(u) + σ(−u)) is a constant, and
+    `linear_odd_part` that ½(σ(u) − σ(−u)) is a multiple of u.
     """
 
     odd: ClassVar[bool] = False
     even: ClassVar[bool] = False
+    constant_even_part: ClassVar[bool] = False
+    linear_odd_part: ClassVar[bool] = False
     homogeneous: ClassVar[bool] = False
     smooth: ClassVar[bool | None] = None
     bounded: ClassVar[bool | None] = None

@@ -20,6 +20,7 @@ class Gelu(AbstractActivation):
         0.841344746069
     """
 
+    linear_odd_part: ClassVar[bool] = True
     smooth: ClassVar[bool | None] = True
     bounded: ClassVar[bool | None] = False
     polynomial: ClassVar[bool | None] = False

@@ -18,6 +18,7 @@ class Logistic(AbstractActivation):
     0.73105857863
     """
 
+    constant_even_part: ClassVar[bool] = True
     smooth: ClassVar[bool | None] = True
     bounded: ClassVar[bool | None] = True
     polynomial: ClassVar[bool | None] = False

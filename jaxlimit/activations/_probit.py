@@ -23,6 +23,7 @@ class Probit(AbstractClosedFormActivation):
         0.841344746069
     """
 
+    constant_even_part: ClassVar[bool] = True
     smooth: ClassVar[bool | None] = True
     bounded: ClassVar[bool | None] = True
     polynomial: ClassVar[bool | None] = False

@@ -21,6 +21,7 @@ class Relu(AbstractClosedFormActivation):
         [0.0, 2.0]
     """
 
+    linear_odd_part: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True
     smooth: ClassVar[bool | None] = False
     bounded: ClassVar[bool | None] = False

@@ -17,6 +17,7 @@ class Softplus(AbstractActivation):
         0.69314718056
     """
 
+    linear_odd_part: ClassVar[bool] = True
     smooth: ClassVar[bool | None] = True
     bounded: ClassVar[bool | None] = False
     polynomial: ClassVar[bool | None] = False

@@ -42,6 +42,72 @@ def test_opposite_points_with_an_odd_or_even_activation(case):
     assert_singular(case, [*SAFE, -SAFE[1]], f"points 1 and 3 are opposite and the activation is {parity}")
 
 
+CONSTANT = {name: case for name, case in ACTIVATIONS.items() if case.constant_even_part}
+LINEAR = {name: case for name, case in ACTIVATIONS.items() if case.linear_odd_part}
+TWO_PAIRS = np.array([SAFE[0], SAFE[1], -SAFE[0], -SAFE[1], SAFE[2]])
+
+
+@pytest.mark.parametrize("case", each(CONSTANT))
+def test_two_opposite_pairs_with_a_constant_even_part(case):
+    """σ(u) + σ(−u) = 2σ(0) for either pair, and their slopes cancel: the features of all four have a vanishing sum."""
+    reason = "points 0 and 2 are opposite, so are points 1 and 3, and the even part of the activation is constant"
+    assert_singular(case, TWO_PAIRS, reason)
+    one, spoilt = TWO_PAIRS[:3], TWO_PAIRS.copy()
+    spoilt[3, 1] = np.nextafter(spoilt[3, 1], 2.0)
+    for x in (one, spoilt):
+        assert singularities(case.activation, x) == ()
+    assert certificate(case, one).status is CertificateStatus.PROVED_PD
+    assert certificate(case, spoilt).status is CertificateStatus.UNDECIDED
+
+
+@pytest.mark.parametrize("case", each(CONSTANT))
+def test_the_origin_between_opposite_points_with_a_constant_even_part(case):
+    reason = "points 0 and 1 are opposite, point 2 is zero, and the even part of the activation is constant"
+    assert_singular(case, [SAFE[0], -SAFE[0], np.zeros(3), SAFE[1]], reason)
+    assert certificate(case, [SAFE[0], np.zeros(3), SAFE[1]]).status is CertificateStatus.PROVED_PD
+
+
+@pytest.mark.parametrize("case", each(LINEAR))
+def test_more_opposite_pairs_than_inputs_with_a_linear_odd_part(case):
+    """σ(u) − σ(−u) and the slopes with it are linear in x: as many pairs as inputs are independent, one more is not."""
+    x = np.concatenate([SAFE, [[0.5, 0.6, -0.2]]])
+    assert_singular(
+        case,
+        np.concatenate([x, -x]),
+        "4 pairs of opposite points exceed the 3 inputs, and the odd part of the activation is linear",
+    )
+    assert singularities(case.activation, np.concatenate([x[:3], -x[:3]])) == ()
+    assert certificate(case, np.concatenate([x[:3], -x[:3]])).status is CertificateStatus.PROVED_PD
+
+
+@pytest.mark.parametrize("case", each({**CONSTANT, **LINEAR}))
+def test_repeated_points_are_not_counted_as_further_pairs(case):
+    """Four pairs of indices, but of two points alone."""
+    reasons = singularities(case.activation, np.array([SAFE[0], SAFE[0], -SAFE[0], -SAFE[0]])[:, :1])
+    assert reasons[:2] == ("points 0 and 1 are equal", "points 2 and 3 are equal")
+    assert not any("pairs of" in reason or "so are" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("case", each({**CONSTANT, **LINEAR}))
+def test_the_named_combinations_of_features_vanish(case):
+    """The claim itself, at random w and c, by the NumPy functions of the table."""
+    rng = np.random.default_rng(0)
+    w, c = rng.standard_normal((50, 3)), rng.uniform(-1, 1, (50, 1))
+
+    def features(x):
+        return np.concatenate([case.sigma(w @ x)[:, None], c * case.slope(w @ x)[:, None] * x], axis=1)
+
+    if case.constant_even_part:
+        total = features(SAFE[0]) + features(-SAFE[0]) - features(SAFE[1]) - features(-SAFE[1])
+        origin = features(SAFE[0]) + features(-SAFE[0]) - 2 * features(np.zeros(3))
+        assert max(np.max(np.abs(total)), np.max(np.abs(origin))) < 1e-14
+    else:
+        x = np.array([*SAFE, [0.5, 0.6, -0.2]])
+        weights = np.append(np.linalg.solve(SAFE.T, x[3]), -1.0)
+        total = sum(a * (features(p) - features(-p)) for a, p in zip(weights, x, strict=True))
+        assert np.max(np.abs(total)) < 1e-13
+
+
 def test_opposite_points_are_no_obstacle_for_the_rectifier():
     assert singularities(RELU.activation, np.array([*SAFE, -SAFE[1]])) == ()
     assert certificate(RELU, [*SAFE, -SAFE[1]]).status is CertificateStatus.PROVED_PD
