@@ -70,6 +70,8 @@ class Quadrature(AbstractRule):
             missed = np.any(results[2:] > self.tolerance * (1.0 + np.abs(results[:2])), axis=0)
             if x2 is x and rows == columns:
                 missed = np.triu(missed)
+                # What lies below the diagonal is not looked at: zeros there, and not ∞·0 where points are orthogonal.
+                results[:, np.tri(len(missed), k=-1, dtype=bool)] = 0.0
             if missed.any():
                 ends = [np.broadcast_to(np.sqrt(v), cosine.shape)[missed] for v in (pair.a, pair.b)]
                 geometry = np.stack([*ends, cosine[missed], pair.sine[missed]])

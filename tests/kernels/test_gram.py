@@ -7,8 +7,10 @@ import pytest
 import scipy.integrate
 
 import jaxlimit as jl
+from jaxlimit._numerics import pairs
 from jaxlimit.activations import AbstractActivation
-from jaxlimit.kernels import ClosedForm, Quadrature, initial_covariance
+from jaxlimit.activations._determinant import determinant_with_error
+from jaxlimit.kernels import ClosedForm, Quadrature, _quadrature, initial_covariance
 from tests import systems
 from tests.cases import ACTIVATIONS, each
 
@@ -110,6 +112,29 @@ def test_radii_and_certificates_hold_for_every_norm_that_is_accepted(case):
         opposite = jl.certify(jl.gram(rademacher, np.array([point, -point])))
         singular = jl.kernels.CertificateStatus.PROVED_NOT_PD
         assert (opposite.status is singular) is (case.odd or case.even)
+
+
+@pytest.mark.parametrize("name", ["erf", "probit"])
+@pytest.mark.parametrize("exponent", [70, 100, 150])
+def test_radii_hold_for_long_parallel_points_whose_computed_angle_is_rounding(name, exponent):
+    """Where 1/√D is propagated to first order the bound is too small by up to 10²⁴: D itself moves by a factor.
+
+    Small integers times powers of two are exactly parallel, so D = 1 + f(a + b) with f = 2 for erf, 1 for Φ.
+    """
+    factor, front = {"erf": (2.0, 4 / np.pi), "probit": (1.0, 1 / (2 * np.pi))}[name]
+    slopes, worst = network(CLOSED[name], c=jl.initial.Rademacher(), train_output=False), 0.0
+    for direction in ((1, 2, 3), (2, -3, 5), (1, 7, -4), (5, 3, 1), (11, 2, -7)):
+        for multiple in (3, 5, 7, 11):
+            p = np.array([direction]) * 2.0**exponent
+            q = multiple * p
+            gram, inner = jl.gram(slopes, p, q), float((p @ q.T)[0, 0])
+            exact = front * inner / np.sqrt(1.0 + factor * float((p @ p.T)[0, 0] + (q @ q.T)[0, 0]))
+            error = abs(gram.value[0, 0] - exact)
+            assert error <= gram.radius[0, 0] + 1e-15 * exact
+            det = determinant_with_error(pairs(p, q), factor)
+            linear = 1.01 * front * inner * (0.5 * det.error / det.value + 8 * UNIT) / np.sqrt(det.value)
+            worst = max(worst, error / linear[0, 0])
+    assert worst > 1.05  # the first-order bound fails here
 
 
 @pytest.mark.parametrize("norm", [0.99e-50, 1e-200, 1.01e50, 1e200])
@@ -263,6 +288,31 @@ def test_quadrature_of_tanh_agrees_with_mpmath_on_the_diagonal(norm):
         slope = 2 * mpmath.quad(lambda z: mpmath.sech(norm * z) ** 4 * density(z), panels, maxdegree=4)
         exact = value + slope * mpmath.mpf(norm) ** 2 / 3
     assert abs(found.value[0, 0] - exact) <= found.radius[0, 0]
+
+
+@pytest.mark.parametrize(("degree", "norm"), [(3, 16.0), (4, 4.0)])
+def test_the_planar_rule_reaches_far_enough_for_unbounded_activations(monkeypatch, degree, norm):
+    """Grids of 8.5 standard deviations all miss the same tail of u^2k: they agree, and on a wrong number."""
+    monkeypatch.setattr(_quadrature, "series", lambda *arguments: None)
+    hermite = jl.networks.Shallow(jl.activations.Hermite(degree), jl.Initial())
+    x = np.array([[norm, 0.0]])
+    exact = jl.gram(hermite, x)
+
+    def worst():
+        found = jl.gram(hermite, x, rule=Quadrature())
+        return np.max(np.abs(found.value - exact.value) / (found.radius + exact.radius))
+
+    assert worst() <= 1
+    monkeypatch.setattr(_quadrature, "CUT", 8.5)
+    assert worst() > 3
+
+
+def test_orthogonal_points_in_the_plane_warn_of_nothing(monkeypatch):
+    """Entries below the diagonal are mirrored, not integrated: ∞·0 there once was a warning (an error in tests)."""
+    monkeypatch.setattr(_quadrature, "series", lambda *arguments: None)
+    found = jl.gram(network(ACTIVATIONS["tanh"]), np.eye(3), rule=Quadrature())
+    assert np.array_equal(found.value, found.value.T)
+    assert np.max(found.radius) < 1e-11
 
 
 class Sine(AbstractActivation):
