@@ -85,11 +85,11 @@ def certify(gram: Gram | ArrayLike) -> Certificate:
     exponent = math.frexp(max(float(np.max(value)), -float(np.min(value)), gram.maximal_radius))[1]
     exponent = 0 if abs(exponent) <= MODERATE else exponent
     found = enclose(Shifted(_scaled_down(value, exponent), None if radius is None else _scaled_down(radius, exponent)))
-    estimate = _outward(found.estimate, exponent, 0.0)
+    estimate = outward(found.estimate, exponent, 0.0)
     if gram.standard_error is not None:
         return _monte_carlo(gram, estimate)
-    lower, upper = _outward(found.lower, exponent, -math.inf), _outward(found.upper, exponent, math.inf)
-    floor = _outward(found.floor, exponent, math.inf)
+    lower, upper = outward(found.lower, exponent, -math.inf), outward(found.upper, exponent, math.inf)
+    floor = outward(found.floor, exponent, math.inf)
 
     witness, why = found.vector, f"xᵀAx/xᵀx ≤ {above(upper)} for the witness x"
     corner, place = _lowest_corner(value, radius)
@@ -150,7 +150,7 @@ def _scaled_down(matrix: Host, exponent: int) -> Host:
     return matrix * 2.0**-exponent if abs(exponent) < 1000 else np.ldexp(matrix, -exponent)
 
 
-def _outward(bound: float, exponent: int, towards: float) -> float:
+def outward(bound: float, exponent: int, towards: float) -> float:
     """bound·2^exponent, moved on towards ±∞ where it does not fit a normal float64."""
     try:
         moved = math.ldexp(bound, exponent)

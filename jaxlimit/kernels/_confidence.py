@@ -18,11 +18,15 @@ from jaxlimit._arguments import (
 )
 from jaxlimit._numerics import UNIT
 from jaxlimit._typing import ArrayLike, Host, RandomKey
+from jaxlimit.kernels._certify import outward
 from jaxlimit.kernels._weights import roots
 from jaxlimit.networks import AbstractNetwork, Shallow
 
 CHUNK = 2048
 """Neurons at a time: features of a chunk stay in the caches for a few hundred points."""
+
+LEAST_LEVEL = 1e-100
+"""Quantiles of Student's law are right down to it, with few degrees of freedom not much farther."""
 
 MOST = 0.95
 """Fraction of its capital that a bet may risk: one value near 0 does not ruin the gambler."""
@@ -71,7 +75,7 @@ def lambda_min_confidence(
     `replicates` is what `lambda_min_replicates` returns, an array of smallest eigenvalues [replicas], or
     the matrices themselves [replicas, points, points]. Values below 0, which can only be rounding, are
     taken as 0 and must not lie below −`rounding`. Raises ``ValueError`` otherwise, for fewer than two
-    replicas, and for a level outside (0, 1).
+    replicas, and for a level outside [1e-100, 1).
 
         >>> from jaxlimit.kernels import lambda_min_confidence
         >>> found = lambda_min_confidence([0.11, 0.09, 0.10, 0.12, 0.08, 0.10, 0.09, 0.11] * 8)
@@ -79,29 +83,37 @@ def lambda_min_confidence(
         True
     """
     if isinstance(replicates, LambdaMinReplicates):
-        values, rounding = real_array("replicates", replicates.values, 1), replicates.rounding
+        values, name = real_array("replicates", replicates.values, 1), "replicates.rounding"
+        rounding = positive_number(name, replicates.rounding, zero=True)
     else:
-        rounding = positive_number("rounding", rounding, zero=True)
         values = real_array("replicates", replicates, None)
-        fits = values.ndim == 1 or (values.ndim == 3 and values.shape[1] == values.shape[2] > 0)
-        require(fits, "replicates", "have shape [replicas] or [replicas, points, points]", f"it is {values.shape}")
-        if values.ndim == 3:
-            symmetric = np.array_equal(values, values.swapaxes(1, 2))
-            require(symmetric, "replicates", "hold symmetric matrices", "some entry differs from its mirror image")
-            rounding += values.shape[1] * 2 * UNIT * float(np.max(np.abs(values).sum(axis=2), initial=0.0))
-            values = np.linalg.eigvalsh(values)[:, 0]
-    level = finite_number("level", level)
+        rounding = positive_number("rounding", rounding, zero=True)
+    fits = values.ndim == 1 or (values.ndim == 3 and values.shape[1] == values.shape[2] > 0)
+    require(fits, "replicates", "have shape [replicas] or [replicas, points, points]", f"it is {values.shape}")
+    level, count = finite_number("level", level), len(values)
     require(0.0 < level < 1.0, "level", "lie between 0 and 1", f"it is {level:g}")
-    count = values.size
+    require(level >= LEAST_LEVEL, "level", f"be at least {LEAST_LEVEL:g}, for quantiles", f"it is {level:g}")
     require(count >= 2, "replicates", "be at least 2 (for a standard error)", f"there are {count}")
-    lowest = float(values.min())
-    require(lowest >= -rounding, "replicates", f"be ≥ 0 up to the rounding {rounding:g}", f"one is {lowest:g}")
+    # Everything scales, and a power of two does so exactly: near 1 no square under- or overflows.
+    exponent = math.frexp(max(float(np.max(np.abs(values))), rounding))[1]
+    values, rounding = np.ldexp(values, -exponent), math.ldexp(rounding, -exponent)
+    if values.ndim == 3:
+        symmetric = np.array_equal(values, values.swapaxes(1, 2))
+        require(symmetric, "replicates", "hold symmetric matrices", "some entry differs from its mirror image")
+        rounding += values.shape[1] * 2 * UNIT * float(np.max(np.abs(values).sum(axis=2)))
+        values = np.linalg.eigvalsh(values)[:, 0]
+
+    def scaled(number: float, towards: float = -math.inf) -> float:
+        return outward(number, exponent, towards)
+
+    lowest, owed = float(values.min()), scaled(rounding, math.inf)
+    must = f"be ≥ 0 up to the rounding {owed:g}"
+    require(lowest >= -rounding, "replicates", must, f"one is {scaled(lowest):g}")
     values = np.maximum(values, 0.0)
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count)
     asymptotic = mean - float(scipy.stats.t.isf(level, count - 1)) * error
-    return LambdaMinConfidence(
-        _by_betting(values, level) - rounding, asymptotic - rounding, mean, error, count, level, rounding
-    )
+    bounds = scaled(_by_betting(values, level) - rounding), scaled(asymptotic - rounding)
+    return LambdaMinConfidence(*bounds, scaled(mean), scaled(error, math.inf), count, level, owed)
 
 
 def _by_betting(values: Host, level: float) -> float:

@@ -71,6 +71,23 @@ def test_bounds_scale_with_the_values_and_shrink_with_rounding():
     assert one.asymptotic == pytest.approx(values.mean() - scipy.stats.t.ppf(0.95, 59) * scipy.stats.sem(values))
 
 
+@pytest.mark.parametrize("factor", [2.0**-1070, 2.0**-1000, 2.0**-530, 2.0**520, 2.0**1020])
+def test_bounds_scale_from_subnormal_to_huge_numbers(factor):
+    """By powers of two, so exactly; subnormal results are rounded outwards."""
+    values = np.random.default_rng(4).integers(1, 9, 60).astype(np.float64)
+    one, scaled = lambda_min_confidence(values), lambda_min_confidence(factor * values)
+    least = 2.0**-1074 if factor < 2.0**-1020 else 0.0
+    for kind in ("finite_sample", "asymptotic", "mean"):
+        true, found = (math.frexp(getattr(b, kind)) for b in (one, scaled))
+        assert getattr(scaled, kind) <= getattr(one, kind) * factor
+        assert least or (found[0] == true[0] and found[1] - true[1] == math.frexp(factor)[1] - 1)
+    assert scaled.finite_sample >= one.finite_sample * factor - 2 * least
+    assert scaled.standard_error >= one.standard_error * factor
+    matrices = lambda_min_confidence(factor * np.array([v * np.eye(2) for v in values]))
+    assert matrices.finite_sample <= scaled.finite_sample
+    assert matrices.mean == pytest.approx(scaled.mean, rel=1e-12, abs=least)
+
+
 def test_zeros_say_nothing_and_constants_say_almost_everything():
     assert lambda_min_confidence(np.zeros(10)).finite_sample == 0.0
     assert lambda_min_confidence(np.append(np.ones(40), 0.0)).finite_sample < 1.0
@@ -115,7 +132,10 @@ def test_matrices_are_taken_too():
         ((np.ones((2, 3)),), "`replicates` must have shape"),
         ((np.triu(np.ones((2, 2, 2))),), "`replicates` must hold symmetric"),
         (([1.0, 2.0], 0.0), "`level` must lie between"),
+        (([1.0, 2.0], 1e-300), "`level` must be at least 1e-100"),
         (([1.0, 2.0], 0.1, -1.0), "`rounding` must"),
+        ((LambdaMinReplicates(np.ones(2), math.nan),), "`replicates.rounding` must"),
+        ((np.ones((0, 2, 2)),), "`replicates` must be at least 2"),
     ],
 )
 def test_what_is_no_sample_is_refused(arguments, message):
