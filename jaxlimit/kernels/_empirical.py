@@ -3,12 +3,14 @@
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import instance
+from jaxlimit._arguments import instance, items, real_array, require
 from jaxlimit._typing import ArrayLike
 from jaxlimit.kernels._weights import roots
 from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
@@ -29,7 +31,8 @@ def empirical_gram(
     w [*batch, neurons, inputs]. Precision is that of the parameters, products at the highest setting;
     in float32 an entry is off by about 1e-6 of its size. Works inside `jax.jit` and as an observable
     of `simulate`. Neurons are taken in chunks, so that memory holds the matrix and 2^20 features or so,
-    at any width. At initialisation B_N − B is of order N^{−1/2}. Source: references `xavier`.
+    at any width. At initialisation B_N − B is of order N^{−1/2}. Raises ``ValueError`` for parameters and
+    points that do not fit together. Source: references `xavier`.
 
         >>> import jax, numpy as np, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -38,10 +41,9 @@ def empirical_gram(
         >>> bool(abs(float(B[0, 0]) - 0.654) < 0.03)
         True
     """
-    shallow = instance("network", network, Shallow)
-    c, w = parameters
-    first = jnp.asarray(x, w.dtype)
-    second = None if x2 is None else jnp.asarray(x2, w.dtype)
+    shallow, (c, w) = instance("network", network, Shallow), _neurons(parameters)
+    first = _points("x", x, w)
+    second = None if x2 is None else _points("x2", x2, w)
     neurons, points = w.shape[-2], max(len(first), 0 if second is None else len(second))
     chunk = max(LEAST, STREAMED // (points * math.prod(w.shape[:-2])))
     if neurons <= chunk:
@@ -92,6 +94,34 @@ def empirical_lambda_min(
     eigenvalues = jnp.linalg.eigvalsh(kernel)
     size = jnp.maximum(jnp.abs(eigenvalues[..., 0]), jnp.abs(eigenvalues[..., -1]))
     return EmpiricalLambdaMin(eigenvalues[..., 0], kernel.shape[-1] * jnp.finfo(kernel.dtype).eps * size)
+
+
+def _neurons(parameters: Neurons) -> tuple[Array, Array]:
+    """c and w, of one precision and of shapes that fit; all of it is known under `jax.jit` too."""
+    found, must = items("parameters", parameters, "arrays"), "be a pair of arrays (c, w)"
+    arrays = all(isinstance(one, jax.Array | np.ndarray) for one in found)
+    kinds = ", ".join(type(one).__name__ for one in found[:4])
+    require(len(found) == 2 and arrays, "parameters", must, f"it holds {len(found)} members: {kinds}")
+    for one in found:
+        floats = jnp.issubdtype(one.dtype, jnp.floating)
+        require(floats, "parameters", "hold floating-point numbers", f"a dtype is {one.dtype}")
+    c, w = (jnp.asarray(one) for one in found)
+    require(c.dtype == w.dtype, "parameters", "have one precision", f"c is {c.dtype} and w is {w.dtype}")
+    shapes = w.ndim >= 2 and c.shape == w.shape[:-1] and w.size > 0
+    must = "be c [*batch, neurons] and w [*batch, neurons, inputs]"
+    require(shapes, "parameters", must, f"their shapes are {c.shape} and {w.shape}")
+    return c, w
+
+
+def _points(name: str, x: ArrayLike, w: Array) -> Array:
+    """Points with the inputs of w, in its precision; of those on the device only shape and kind are looked at."""
+    if not isinstance(x, jax.Array):
+        x = real_array(name, x, 2)
+    real = jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)
+    require(real, name, "hold real numbers", f"its dtype is {x.dtype}")
+    fits = x.ndim == 2 and x.shape[0] > 0 and x.shape[1] == w.shape[-1]
+    require(fits, name, f"have shape [points, {w.shape[-1]}] like w", f"it is {x.shape}")
+    return jnp.asarray(x, w.dtype)
 
 
 def _sum(network: Shallow, c: Array, w: Array, x: Array, x2: Array | None) -> Array:

@@ -184,3 +184,81 @@ def test_the_smallest_eigenvalue_serves_as_an_observable():
     for index in np.ndindex(systems.REPLICAS, len(systems.TS)):
         expected = np.linalg.eigvalsh(by_definition(case, (now.c[index], now.w[index]), X, X))[0]
         assert abs(found.value[index] - expected) < 1e-13
+
+
+C, W = some_parameters()
+PAIR, SHAPES, PLANE = (
+    "`parameters` must be a pair",
+    r"`parameters` must be c \[",
+    r"must have shape \[points, 3\] like w",
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("a", PAIR),
+        ("ab", PAIR),
+        (None, "`parameters` must be a sequence of arrays"),
+        ((1, 2), PAIR),
+        ((C,), PAIR),
+        ((C, W, C), PAIR),
+        (C, PAIR),
+        ((C, "w"), PAIR),
+        ((C[:4], W), SHAPES),
+        ((C, W[:, 0]), SHAPES),
+        ((W, C), SHAPES),
+        ((C[:0], W[:0]), SHAPES),
+        ((C[None], W), SHAPES),
+        ((np.ones(7, int), np.ones((7, 3), int)), "`parameters` must hold floating-point numbers"),
+        ((C.astype(jnp.float32), W), "`parameters` must have one precision"),
+    ],
+)
+def test_what_are_no_parameters_is_refused(parameters, message):
+    erf = network(ACTIVATIONS["erf"])
+    for function in (jl.empirical_gram, jl.kernels.empirical_lambda_min):
+        with pytest.raises(ValueError, match=f"Argument {message}"):
+            function(erf, parameters, X)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ("a", "must hold real numbers"),
+        (None, "must hold real numbers"),
+        (X[0], r"must have 2 dimension\(s\)"),
+        (X[:, :2], PLANE),
+        (X[:0], "must not be empty"),
+        ([[1.0, 2.0], [3.0]], "must be an array"),
+        (np.full((2, 3), np.nan), "must be finite"),
+        (np.ones((2, 3), complex), "must hold real numbers"),
+        (jnp.asarray(X[0]), PLANE),
+        (jnp.ones((2, 3), jnp.complex64), "must hold real numbers"),
+    ],
+)
+def test_what_are_no_points_is_refused(x, message):
+    erf, p = network(ACTIVATIONS["erf"]), some_parameters()
+    with pytest.raises(ValueError, match=f"Argument `x` {message}"):
+        jl.kernels.empirical_lambda_min(erf, p, x)
+    with pytest.raises(ValueError, match=f"Argument `x` {message}"):
+        jl.empirical_gram(erf, p, x)
+    if x is not None:
+        with pytest.raises(ValueError, match=f"Argument `x2` {message}"):
+            jl.empirical_gram(erf, p, X, x)
+    if isinstance(x, jax.Array):  # and where only shapes are known
+        with pytest.raises(ValueError, match=f"Argument `x` {message}"):
+            jax.jit(lambda x: jl.empirical_gram(erf, p, x))(x)
+
+
+def test_other_weights_and_networks_are_refused():
+    erf, p = network(ACTIVATIONS["erf"]), some_parameters()
+    with pytest.raises(ValueError, match="Argument `weights` must have shape"):
+        jl.kernels.empirical_lambda_min(erf, p, X, np.ones(2))
+    with pytest.raises(ValueError, match="Argument `network` must be a Shallow"):
+        jl.empirical_gram("erf", p, X)
+
+
+def test_numpy_parameters_and_lists_of_points_are_taken():
+    erf, p = network(ACTIVATIONS["erf"]), some_parameters()
+    expected = jl.empirical_gram(erf, p, X)
+    assert np.array_equal(jl.empirical_gram(erf, [np.asarray(p.c), np.asarray(p.w)], X.tolist()), expected)
