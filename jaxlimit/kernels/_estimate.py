@@ -13,13 +13,13 @@ from jaxlimit._lanes import available_on_host
 from jaxlimit._numerics import UNIT, symmetrised
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.claims import above, number
-from jaxlimit.kernels._gram import gram
+from jaxlimit.kernels._gram import SIDE, gram, row_blocks
 from jaxlimit.kernels._rules import AbstractRule
 from jaxlimit.kernels._weights import roots
 from jaxlimit.kernels._witness import BLOCK, lowest
 from jaxlimit.networks import AbstractNetwork
 
-ROWS = 1024
+ROWS = 8 * SIDE
 """Rows of the kernel that are computed at a time."""
 
 STEPS = 24
@@ -208,10 +208,12 @@ def lambda_min_estimate(
     have = "" if room is None else f" and {0.8 * room / 2**30:.1f} GiB are to be had"
     require(len(fitting) > 0, "x", "fit into the memory", f"{len(points)} points take {least / 2**30:.1f} GiB{have}")
 
+    random = gram(network, points[:1], rule=rule).standard_error is not None
+    require(not random, "rule", "bound its errors", "Monte Carlo entries carry standard errors")
+    block = row_blocks(network, points, rule)
+
     def rows(i: int, j: int, k: int) -> tuple[Host, Host, tuple[str, ...]]:
-        part = gram(network, points[i:j], points[:k], rule)
-        if part.radius is None or part.standard_error is not None:
-            raise ValueError("Argument `rule` must bound its errors, but Monte Carlo entries carry standard errors.")
+        part = block(slice(i, j), k)
         scale = np.outer(root[i:j], root[:k])
         return part.value * scale, part.radius * scale, part.assumptions
 

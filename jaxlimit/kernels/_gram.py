@@ -39,6 +39,27 @@ def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, ru
         0.654362399309
     """
     shallow, first, second, block = _prepared(network, x, x2, rule)
+    return _assembled(shallow, first, second, _entries(shallow, first, second, block))
+
+
+def row_blocks(
+    network: AbstractNetwork, x: ArrayLike, rule: AbstractRule | None = None
+) -> Callable[[slice, int], Gram]:
+    """(rows, columns) ↦ these rows of `gram(network, x, rule=rule)` and its first columns, the rule prepared once.
+
+    Rows begin at a multiple of SIDE.
+    """
+    shallow, points, _, block = _prepared(network, x, None, rule)
+    entries = _entries(shallow, points, points, block)
+
+    def part(rows: slice, columns: int) -> Gram:
+        return _filled(entries, range(rows.start, rows.stop), range(columns), symmetric=True, mirrored=False)
+
+    return part
+
+
+def _entries(shallow: Shallow, first: Host, second: Host, block: Block) -> Callable[[slice, slice], Entries]:
+    """Blocks of B, from those of the duals."""
     variance = shallow.initial.c.second_moment
     rounding = 1.01 * (first.shape[1] + 8) * UNIT
 
@@ -62,7 +83,7 @@ def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, ru
                 spread = spread + duals.value_variance + 2.0 * variance * inner * duals.covariance
         return value, radius, spread, duals.assumptions
 
-    return _assembled(shallow, first, second, entries)
+    return entries
 
 
 def initial_covariance(
@@ -122,29 +143,38 @@ def _require_range(name: str, x: Host, law: AbstractLaw) -> None:
 
 
 def _assembled(network: Shallow, x: Host, x2: Host, entries: Callable[[slice, slice], Entries]) -> Gram:
-    """All blocks on all cores: a block fits in the caches, where a formula over whole matrices would not.
-
-    With one set of points only the upper triangle is computed, and mirrored.
-    """
+    """With one set of points only the upper triangle is computed, and mirrored."""
     square = x2 is x
-    value, radius, spread = np.empty((len(x), len(x2))), np.empty((len(x), len(x2))), np.zeros((len(x), len(x2)))
+    found = _filled(entries, range(len(x)), range(len(x2)), symmetric=square, mirrored=square)
+    singular = singularities(network.activation, x) if square else ()
+    return Gram(found.value, found.radius, found.standard_error, found.assumptions, singular)
+
+
+def _filled(
+    entries: Callable[[slice, slice], Entries], rows: range, columns: range, symmetric: bool, mirrored: bool
+) -> Gram:
+    """All blocks on all cores: a block fits in the caches, where a formula over whole matrices would not."""
+    shape = len(rows), len(columns)
+    value, radius, spread = np.empty(shape), np.empty(shape), np.zeros(shape)
 
     def fill(corner: tuple[int, int]) -> tuple[bool, tuple[str, ...]]:
-        rows, columns = (slice(first, first + SIDE) for first in corner)
-        *found, assumptions = entries(rows, columns)
+        i, j = corner
+        left, right = slice(i, min(i + SIDE, rows.stop)), slice(j, min(j + SIDE, columns.stop))
+        *found, assumptions = entries(left, right)
+        here = slice(i - rows.start, left.stop - rows.start)
         for whole, part in zip((value, radius, spread), found, strict=True):
             if part is None:
                 continue
-            whole[rows, columns] = symmetrised(part) if square and rows == columns else part
-            if square and rows != columns:
-                whole[columns, rows] = part.T
+            # Rules may leave the lower triangle of points with themselves out.
+            whole[here, right] = symmetrised(part) if symmetric and left == right else part
+            if mirrored and left != right:
+                whole[right, here] = part.T
         return found[2] is not None, assumptions
 
-    corners = [(i, j) for i in range(0, len(x), SIDE) for j in range(i if square else 0, len(x2), SIDE)]
+    corners = [(i, j) for i in rows[::SIDE] for j in columns[i if mirrored else 0 :: SIDE]]
     if len(corners) == 1:
         random, assumptions = fill(corners[0])
     else:
         with ThreadPoolExecutor(cores(), thread_name_prefix="gram") as pool:
             (random, assumptions), *_ = pool.map(fill, corners)
-    error = np.sqrt(np.maximum(spread, 0.0)) if random else None
-    return Gram(value, radius, error, assumptions, singularities(network.activation, x) if square else ())
+    return Gram(value, radius, np.sqrt(np.maximum(spread, 0.0)) if random else None, assumptions)

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import jaxlimit as jl
-from jaxlimit.kernels import Krylov, ShiftInvert, _estimate, lambda_min_estimate
+from jaxlimit.kernels import Krylov, Quadrature, ShiftInvert, _estimate, _gram, _quadrature, lambda_min_estimate
 from tests.cases import ACTIVATIONS
 
 ERF = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -54,6 +54,32 @@ def test_a_rule_brings_its_assumptions_along():
     assert found.assumptions[0] in str(found)
     with pytest.raises(ValueError, match="Argument `rule` must"):
         lambda_min_estimate(network, EASY)
+
+
+@pytest.mark.parametrize("solver", [ShiftInvert(), Krylov(passes=8)])
+def test_the_rule_is_prepared_once_for_all_rows(monkeypatch, solver):
+    """Blocks of 8 points and 16 rows; the series of all points are made once, not once for every pass and part."""
+    calls, prepare = [], Quadrature.prepare
+
+    def counted(self, activation, law, x, x2):
+        calls.append(len(x))
+        return prepare(self, activation, law, x, x2)
+
+    for module, name, value in ((_estimate, "ROWS", 16), (_gram, "SIDE", 8), (_quadrature, "POINTS", 8)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(Quadrature, "prepare", counted)
+    tanh = jl.networks.Shallow(jl.activations.Tanh(), jl.Initial())
+    found = lambda_min_estimate(tanh, HARD, Quadrature(), WEIGHTS, solver)
+    assert sorted(calls) == [1, 60]  # one point shows whether the entries carry bounds
+    assert abs(found.value - proof(HARD, WEIGHTS, tanh, Quadrature()).estimate) <= 1e-13
+
+
+def test_monte_carlo_entries_are_refused_before_they_are_drawn_for_all_points(monkeypatch):
+    calls = []
+    monkeypatch.setattr(_estimate, "row_blocks", lambda *a: calls.append(a))
+    with pytest.raises(ValueError, match="Argument `rule` must bound its errors"):
+        lambda_min_estimate(ERF, EASY, jl.kernels.MonteCarlo(100))
+    assert not calls
 
 
 def test_memory_decides_and_refuses_beforehand(monkeypatch):
