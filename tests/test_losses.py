@@ -93,6 +93,32 @@ def test_predictions_near_the_largest_number_give_no_nan(name):
     assert float(jnp.max(jnp.abs(found))) == pytest.approx(limit, rel=1e-6)
 
 
+@pytest.mark.parametrize("delta", [1e-30, 1e-10, 0.7, 1e10, 1e30])
+def test_pseudo_huber_keeps_its_accuracy_whatever_the_scale(delta):
+    """float32 from 1e-30 to 3e38, where r/δ or its square are not representable: device, host and native form."""
+    loss = jl.PseudoHuber(delta)
+    size = np.array([1e-30, 1e-19, 1e-3, 1.0, 1e10, 1e19, 2e19, 1e25, 1e30, 3e38], np.float32)
+    residual = np.concatenate([-size, np.zeros(1, np.float32), size])
+    narrow = mpmath.mpf(float(np.float32(delta)))  # δ is rounded to float32 too
+    with mpmath.workdps(90):
+        r = [mpmath.mpf(float(v)) for v in residual]
+        root = [mpmath.sqrt(narrow**2 + v * v) for v in r]
+        value = np.array([float(narrow * v * v / (narrow + h)) for v, h in zip(r, root, strict=True)])
+        slope = np.array([float(narrow * v / h) for v, h in zip(r, root, strict=True)])
+    limits = np.finfo(np.float32)
+    for found, expected in (
+        (jax.jit(loss.value)(jnp.asarray(residual), jnp.zeros_like(residual)), value),
+        (jax.jit(loss.derivative)(jnp.asarray(residual), jnp.zeros_like(residual)), slope),
+        ([loss.scalar()(v, np.float32(0)) for v in residual], slope),
+    ):
+        # Results below the smallest normal number are flushed to zero, those above the largest are infinite.
+        small, fits = np.abs(expected) < limits.tiny, np.abs(expected) < limits.max
+        error = np.abs(np.asarray(found, np.float64) - expected)
+        assert np.all(error[fits & ~small] <= 8 * limits.eps * np.abs(expected[fits & ~small]))
+        assert np.all(error[small] <= limits.tiny)
+        assert np.all(np.isinf(np.asarray(found)[~fits]))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_nan_is_not_hidden(case):
     nan, one = np.float64(np.nan), np.float64(1.0)

@@ -30,15 +30,21 @@ class PseudoHuber(AbstractLoss):
         positive_number("delta", self.delta)
 
     def value(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, "..."]:
-        """r·s/(1 + √(1 + s²)) with s = r/δ, times δ: nothing cancels near the target or overflows far from it."""
-        residual = prediction - target
-        share = residual / self.delta
-        return self.delta * residual * (share / (1.0 + _hypotenuse(share)))
+        """min(|r|, δ)·|r|/(p + √(1 + q²)) with p = δ/max(|r|, δ) ≤ 1 and q as below: nothing cancels or overflows."""
+        size = abs(prediction - target)
+        xp = namespace(size)
+        return xp.minimum(size, self.delta) * (size / (self.delta / xp.maximum(size, self.delta) + self._root(size)))
 
     def derivative(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, "..."]:
-        """r/√(1 + (r/δ)²)."""
+        """r/√(1 + (r/δ)²): r, cut off at ±δ, over √(1 + q²), q ≤ 1 the smaller of |r|/δ and δ/|r|."""
         residual = prediction - target
-        return residual / _hypotenuse(residual / self.delta)
+        return namespace(residual).clip(residual, -self.delta, self.delta) / self._root(abs(residual))
+
+    def _root(self, size: Any) -> Any:
+        """√(1 + q²)."""
+        xp = namespace(size)
+        share = xp.minimum(size, self.delta) / xp.maximum(size, self.delta)
+        return xp.sqrt(1.0 + share * share)
 
     @property
     def curvature(self) -> float | None:
@@ -50,17 +56,13 @@ class PseudoHuber(AbstractLoss):
         return _slope(float(self.delta))
 
 
-def _hypotenuse(share: Any) -> Any:
-    """√(1 + s²) without the square of a large s."""
-    xp = namespace(share)
-    return xp.hypot(xp.ones_like(share), share)
-
-
 @lru_cache(maxsize=32)
 def _slope(delta: float) -> Derivative:
     def derivative(prediction: Any, target: Any) -> Any:
         kind = type(target)
-        residual = prediction - target
-        return residual / kind(math.hypot(kind(1), residual / kind(delta)))
+        end, residual = kind(delta), prediction - target
+        size = abs(residual)
+        share = min(size, end) / max(size, end)
+        return min(max(residual, -end), end) / kind(math.sqrt(kind(1) + share * share))
 
     return derivative
