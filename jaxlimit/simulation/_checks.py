@@ -81,7 +81,7 @@ def check_observable(observe: Callable[[Neurons, Neurons], Any], width: int, inp
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
-def first_lost(diverged: Host, values: Host, steps: Host) -> Host:
+def diverged_at(diverged: Host, values: Host, steps: Host) -> Host:
     """The step of the first non-finite residual or, if earlier, of the first save with a non-finite output; else −1.
 
     The steps between the last finite residual and a save can overflow with no residual to show it.

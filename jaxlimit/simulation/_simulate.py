@@ -29,7 +29,7 @@ from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._checks import (
     check_observable,
     check_stability,
-    first_lost,
+    diverged_at,
     require_representable,
     warn_without_limit,
 )
@@ -192,7 +192,7 @@ def train(
 
     parts = run_lanes(prepare, count, chosen)
     values, error, observed, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
-    diverged = first_lost(diverged, values, steps)
+    diverged = diverged_at(diverged, values, steps)
     forced = None if error is None else forced
     samples = Samples(times, values, observed, steps, diverged, chain.name, width, lanes, error, forced)
     if samples.diverged:
