@@ -1,7 +1,8 @@
 """The documentation is true: its Python runs, what it prints is what it says, its links lead somewhere.
 
-One example runs in the same process, with small numbers; in full all are run by the build of the site, and by the
-slow tests, which read the verdicts that the text around them speaks of.
+Pages that compile many programs run with the slow tests, and so do the examples: one with small numbers, and all in
+full, as the build of the site runs them, where the verdicts are read that the text around them speaks of. Every public
+name that any page or example uses is looked up each time.
 
 Blocks marked `python` of one page run from top to bottom in one namespace, like a session; a block marked `text`
 that follows one is its output, word for word. The pages run in processes of their own, with JAX as a reader finds
@@ -21,6 +22,7 @@ import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +34,8 @@ EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 NATIVE = "extending.md"
 """The page that shows native code; numba is kept from the others."""
 
+LONG = [page for page in PAGES if page.name in (NATIVE, "fewer-replicas.md")]
+SHORT = [page for page in PAGES if page not in LONG]
 QUICK = ROOT / "docs" / "examples" / "theorem.py"
 SMALLER = {"REPLICAS": 16, "WIDTHS": (16, 32, 64)}
 """What the examples' constants are when nobody looks at the verdicts."""
@@ -92,12 +96,12 @@ def name(page):
     return page.relative_to(ROOT).as_posix()
 
 
-def shares():
-    """The pages and the quick example in two lists of about the same work, for two processes."""
+def shares(pages):
+    """The pages in two lists of about the same work, for two processes."""
     ranked = sorted(
-        PAGES, key=lambda page: sum(len(code) for kind, _, code in blocks(page.read_text()) if kind == "python")
+        pages, key=lambda page: sum(len(code) for kind, _, code in blocks(page.read_text()) if kind == "python")
     )
-    return ranked[::2], [QUICK, *ranked[1::2]]
+    return ranked[::2], ranked[1::2]
 
 
 def main(paths):
@@ -122,26 +126,82 @@ def main(paths):
     print(json.dumps(failures))
 
 
-@pytest.fixture(scope="module")
-def failures(tmp_path_factory):
-    """What went wrong in each page, in two fresh interpreters that see no JAX settings."""
+def read(shares, folder):
+    """What went wrong in each page, in fresh interpreters that see no JAX settings: one for each share."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
 
     def reader(paths):
         program = [sys.executable, __file__, *map(str, paths)]
-        folder = tmp_path_factory.mktemp("reader")
         done = subprocess.run(program, capture_output=True, text=True, timeout=600, cwd=folder, env=plain)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(reader, shares())
-    return first | second
+        return {page: text for found in pool.map(reader, shares) for page, text in found.items()}
 
 
-@pytest.mark.parametrize("page", [*PAGES, QUICK], ids=name)
-def test_the_code_of_the_page_runs_and_prints_what_the_page_says(page, failures):
-    assert name(page) not in failures, failures[name(page)]
+@pytest.fixture(scope="module")
+def short_failures(tmp_path_factory):
+    return read(shares(SHORT), tmp_path_factory.mktemp("reader"))
+
+
+@pytest.fixture(scope="module")
+def long_failures(tmp_path_factory):
+    return read([[page] for page in [*LONG, QUICK]], tmp_path_factory.mktemp("reader"))
+
+
+@pytest.mark.parametrize("page", SHORT, ids=name)
+def test_the_code_of_the_page_runs_and_prints_what_the_page_says(page, short_failures):
+    assert name(page) not in short_failures, short_failures[name(page)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [*LONG, QUICK], ids=name)
+def test_the_code_of_the_long_page_runs_and_prints_what_the_page_says(page, long_failures):
+    assert name(page) not in long_failures, long_failures[name(page)]
+
+
+def dotted(node):
+    """The parts of a.b.c; of anything else, none."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    inner = dotted(node.value) if isinstance(node, ast.Attribute) else []
+    return [*inner, node.attr] if inner else []
+
+
+def missing(code):
+    """Names after `jl.`, and after what is imported from jaxlimit, that the package does not have."""
+    import jaxlimit
+
+    module = ast.parse(code)
+    rooms = {"jl": jaxlimit, "jaxlimit": jaxlimit}
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.module == "jaxlimit":
+            rooms |= {alias.asname or alias.name: getattr(jaxlimit, alias.name) for alias in node.names}
+    found = []
+    for node in ast.walk(module):
+        parts = dotted(node) if isinstance(node, ast.Attribute) else []
+        here = rooms.get(parts[0]) if parts else None
+        for part in parts[1:] if here is not None else []:
+            if not hasattr(here, part):
+                found.append(".".join(parts))
+                break
+            here = getattr(here, part)
+            if not isinstance(here, ModuleType | type):
+                break
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=name)
+def test_every_name_of_the_package_in_the_code_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    codes = [text] if page.suffix == ".py" else [code for kind, _, code in blocks(text) if kind == "python"]
+    assert missing("\n".join(codes)) == []
+
+
+def test_a_name_that_is_not_there_is_found():
+    code = "from jaxlimit import statistics\njl.data.nobody(3)\njl.Data([1]).x\nstatistics.rate\nstatistics.none"
+    assert missing(code) == ["jl.data.nobody", "statistics.none"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
