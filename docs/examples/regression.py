@@ -37,7 +37,8 @@ for t in range(0, ts.size, 2):
 
 # %% Training too long
 # A is positive definite, so on the known patients more training always pays. On the new ones it does not. Errors at two
-# times are those of the same patients, so the difference is known better than either.
+# times are those of the same patients, so the difference is known better than either; the best time was chosen on them
+# too, which flatters it a little.
 
 best = int(foretold[:, new].mean(axis=1).argmin())
 lost = foretold[-1, new] - foretold[best, new]
