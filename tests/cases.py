@@ -15,8 +15,7 @@ import scipy.special
 import scipy.stats
 
 import jaxlimit as jl
-from tests.statistics import alterations
-from tests.statistics.alterations import StatisticCase
+from tests.statistics.alterations import StatisticCase, by_direction, by_frequency, shifted_apart, stretched
 
 
 @dataclass(frozen=True)
@@ -380,15 +379,13 @@ LIMITS = {"spectral": jl.SpectralLimit, "krylov": jl.KrylovLimit, "ode": jl.OdeL
 
 STATISTICS = {
     "mean shift": StatisticCase(jl.statistics.MeanShift()),
-    "variance ratio": StatisticCase(jl.statistics.VarianceRatio(), alterations.stretched),
-    "Kolmogorov-Smirnov": StatisticCase(jl.statistics.KolmogorovSmirnov(), alterations.shifted_apart),
-    "energy distance": StatisticCase(jl.statistics.EnergyDistance(features=24), alterations.shifted_for_frequencies),
-    "kernel discrepancy": StatisticCase(
-        jl.statistics.KernelDiscrepancy(features=24), alterations.shifted_for_frequencies
-    ),
+    "variance ratio": StatisticCase(jl.statistics.VarianceRatio(), stretched),
+    "Kolmogorov-Smirnov": StatisticCase(jl.statistics.KolmogorovSmirnov(), shifted_apart),
+    "energy distance": StatisticCase(jl.statistics.EnergyDistance(features=24), by_frequency),
+    "kernel discrepancy": StatisticCase(jl.statistics.KernelDiscrepancy(features=24), by_frequency),
     "whitened moments": StatisticCase(jl.statistics.WhitenedMoments()),
     "Bures-Wasserstein": StatisticCase(jl.statistics.BuresWasserstein()),
-    "sliced": StatisticCase(jl.statistics.Sliced(directions=12, permutations=99), alterations.shifted_for_directions),
+    "sliced": StatisticCase(jl.statistics.Sliced(directions=12, permutations=99), by_direction),
 }
 
 

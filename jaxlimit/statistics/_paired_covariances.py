@@ -39,6 +39,7 @@ class Sample(NamedTuple):
 
 
 def centred_sample(name: str, z: Host, others: int) -> Sample:
+    """One of two whitened samples, beside another with `others` degrees of freedom; refused where it has no volume."""
     dof, d = z.shape[0] - 1, z.shape[1]
     z = z - np.mean(z, axis=0)
     covariance = z.T @ z / dof

@@ -31,7 +31,7 @@ def shifted_apart(statistic, size):
     return 2.0 * scipy.special.ndtri(0.5 + 0.5 * size), 1.0
 
 
-def shifted_for_frequencies(statistic, size):
+def by_frequency(statistic, size):
     """By root finding, from the characteristic functions at the statistic's own frequencies."""
     at, weight = statistic.frequencies(MEAN.size)
     values, axes = np.linalg.eigh(COVARIANCE / np.outer(DEVIATION, DEVIATION))
@@ -44,7 +44,7 @@ def shifted_for_frequencies(statistic, size):
     return scipy.optimize.brentq(lambda shift: distance(shift) - size, 0.0, 20.0 * size), 1.0
 
 
-def shifted_for_directions(statistic, size):
+def by_direction(statistic, size):
     """The shift along each of the statistic's own directions, in its deviations, as a root mean square."""
     axes = statistic.axes(MEAN.size) / DEVIATION
     along = axes @ ROOT[:, 0] / np.linalg.norm(axes @ ROOT, axis=1)
