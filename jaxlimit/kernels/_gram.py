@@ -146,7 +146,7 @@ def _assembled(network: Shallow, x: Host, x2: Host, entries: Callable[[slice, sl
     """With one set of points only the upper triangle is computed, and mirrored."""
     square = x2 is x
     found = _filled(entries, range(len(x)), range(len(x2)), symmetric=square, mirrored=square)
-    singular = singularities(network.activation, x) if square else ()
+    singular = singularities(network.activation, x, network.train_output) if square else ()
     return Gram(found.value, found.radius, found.standard_error, found.assumptions, singular)
 
 

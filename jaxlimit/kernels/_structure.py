@@ -9,14 +9,15 @@ from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation
 
 
-def singularities(activation: AbstractActivation, x: Host) -> tuple[str, ...]:
+def singularities(activation: AbstractActivation, x: Host, train_output: bool = True) -> tuple[str, ...]:
     """What makes features σ(w·x) and c σ'(w·x)x of points linearly dependent, in words.
 
     x_i = x_j repeats a feature; for homogeneous σ so does x_i = r x_j with r > 0 (features scale by
     r), and for odd or even σ x_i = −x_j (features change sign, or not at all). Several pairs of opposite points
-    are dependent where a part of σ is simple: see `_mirrored`. Features of polynomial σ are polynomials in x,
-    so more points than monomials are dependent. Candidates are found in floating point, generously, and then
-    decided exactly. An empty tuple promises nothing.
+    are dependent where a part of σ is simple: see `_mirrored`. Where the output layer is not trained only
+    c σ'(w·x)x counts: it vanishes at the origin, and changes sign with x wherever σ' is even. Features of
+    polynomial σ are polynomials in x, so more points than monomials are dependent. Candidates are found in floating
+    point, generously, and then decided exactly. An empty tuple promises nothing.
     """
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     unit = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
@@ -35,14 +36,15 @@ def singularities(activation: AbstractActivation, x: Host) -> tuple[str, ...]:
             for i, j in close
             if (i, j) not in equal and _parallel(x[i], x[j])
         ]
-    if activation.odd or activation.even:
-        parity = "odd" if activation.odd else "even"
+    slopes_alone = activation.constant_even_part and not train_output
+    if activation.odd or activation.even or slopes_alone:
+        parity = "odd" if activation.odd else "even" if activation.even else "odd up to a constant that does not learn"
         found += [f"points {i} and {j} are opposite and the activation is {parity}" for i, j in opposite]
     else:
         repeated = {j for _, j in equal}
         distinct = [pair for pair in opposite if repeated.isdisjoint(pair)]
         found += _mirrored(activation, distinct, zeros, x.shape[1])
-    if activation.odd or activation.homogeneous:  # then σ(0) = 0, and every feature of the origin vanishes
+    if activation.odd or activation.homogeneous or not train_output:  # then every feature of the origin vanishes
         found += [f"point {i} is zero" for i in zeros]
     monomials = activation.monomials(x.shape[1])
     if monomials is not None and len(x) > monomials:

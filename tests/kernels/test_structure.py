@@ -108,6 +108,20 @@ def test_the_named_combinations_of_features_vanish(case):
         assert np.max(np.abs(total)) < 1e-13
 
 
+@pytest.mark.parametrize(
+    ("name", "point"),
+    [("probit", -SAFE[:1]), ("logistic", -SAFE[:1]), ("cos", np.zeros((1, 3))), ("probit", np.zeros((1, 3)))],
+)
+def test_one_opposite_point_or_the_origin_where_only_inner_weights_learn(name, point):
+    case = ACTIVATIONS[name]
+    x = np.concatenate([SAFE, point])
+    assert certificate(case, x).status is CertificateStatus.PROVED_PD  # the output layer tells them apart
+    network = jl.networks.Shallow(case.activation, jl.Initial(), train_output=False)
+    gram = jl.gram(network, x, rule=case.rule)
+    assert jl.certify(gram).status is CertificateStatus.PROVED_NOT_PD
+    assert np.linalg.eigvalsh(gram.value)[0] < 1e-10
+
+
 def test_opposite_points_are_no_obstacle_for_the_rectifier():
     assert singularities(RELU.activation, np.array([*SAFE, -SAFE[1]])) == ()
     assert certificate(RELU, [*SAFE, -SAFE[1]]).status is CertificateStatus.PROVED_PD
