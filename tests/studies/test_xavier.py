@@ -232,3 +232,16 @@ def test_a_setting_of_the_wrong_kind_is_named_by_its_place(broken: dict, where: 
     settings = jl.studies.resolved_settings({"data": SPHERE, **broken})
     with pytest.raises(ValueError, match=rf"^Argument `{where}` must .+, but .+\.$"):
         jl.studies.xavier(jl.studies.problem_from(settings), **jl.studies.xavier_arguments(settings))
+
+
+@pytest.mark.slow
+def test_a_kernel_of_few_draws_violates_nothing_and_is_named_as_the_reason() -> None:
+    """300 draws, whose error is beyond the margins: floors are higher than what every width shows."""
+    sizes = {"widths": (64, 128, 256), "path_replicas": 32, "replicas": 4096, "law_width": 128}
+    claims = study(jl.data.sphere(4, 3), rule=jl.kernels.MonteCarlo(300), **sizes)
+    assert Verdict.VIOLATED not in {claim.verdict for claim in claims.values()}
+    for name in ("law of h_0", "law of h_t"):
+        assert claims[name].verdict is Verdict.UNDECIDED
+        assert "other draws of the limit's kernel" in claims[name].reason
+    assert claims["path-wise size"].verdict is Verdict.UNDECIDED
+    assert claims["kernel concentrates"].verdict is Verdict.UNDECIDED
