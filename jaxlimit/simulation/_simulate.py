@@ -21,6 +21,7 @@ from jaxlimit._arguments import (
     save_times,
 )
 from jaxlimit._lanes import Progress, chosen_devices, crew, run_lanes
+from jaxlimit._span import Span, span
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.paths import Samples
@@ -38,7 +39,6 @@ from jaxlimit.simulation._draws import replica_key, thresholds
 from jaxlimit.simulation._memory import require_room
 from jaxlimit.simulation._optimiser import Optimiser, at_width
 from jaxlimit.simulation._plan import pieces
-from jaxlimit.simulation._span import Span, span
 from jaxlimit.simulation._state import Constants, Run, begin
 
 REPLICA_LIMIT = 2**32
