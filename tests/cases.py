@@ -367,7 +367,12 @@ METHODS = {
     "s-step": jl.SStep(block=16),
 }
 
-LIMITS = {"spectral": jl.SpectralLimit, "krylov": jl.KrylovLimit, "ode": jl.OdeLimit}
+LIMITS = {
+    "spectral": jl.SpectralLimit,
+    "krylov": jl.KrylovLimit,
+    "ode": jl.OdeLimit,
+    "epsilon flow": jl.limits.EpsilonFlow,
+}
 
 STATISTICS = {
     "mean shift": jl.statistics.MeanShift(),
