@@ -39,6 +39,10 @@ class AbstractEmbedding(eqx.Module):
     def require_layers(self, layers: int) -> None:
         """Raise ``ValueError`` where this law is made for another number L of layers."""
 
+    @abstractmethod
+    def means(self, layers: int) -> tuple[float, ...]:
+        """E w_1, …, E w_L."""
+
     def sample(self, key: RandomKey, widths: tuple[int, ...], inputs: int) -> tuple[Arrays, Arrays]:
         """Weights, and biases b_i [n_i], b_L [] (none where there are no laws of them), all float32."""
         weights = self.weights_of(jax.random.fold_in(key, WEIGHTS), widths, inputs)
@@ -79,6 +83,10 @@ class IndependentLayers(AbstractEmbedding):
         """One law per layer."""
         found = len(self.weights)
         require(found == layers, "initial", f"have a law for each of {layers} layers", f"it has {found}")
+
+    def means(self, layers: int) -> tuple[float, ...]:
+        """Those of the laws."""
+        return tuple(law.mean for law in self.weights)
 
     def weights_of(self, key: RandomKey, widths: tuple[int, ...], inputs: int) -> Arrays:
         """Middle layers row by row, each row from its neuron's own stream."""
@@ -143,6 +151,10 @@ class CorrelatedLayers(AbstractEmbedding):
     def require_layers(self, layers: int) -> None:
         """Any number, with a bias for each or none."""
         _require_biases(self.biases, layers)
+
+    def means(self, layers: int) -> tuple[float, ...]:
+        """`mean` in the middle."""
+        return self.first.mean, *(self.mean,) * (layers - 2), self.last.mean
 
     def weights_of(self, key: RandomKey, widths: tuple[int, ...], inputs: int) -> Arrays:
         """Coefficients are drawn neuron by neuron; their products are the weights."""
