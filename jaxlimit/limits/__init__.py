@@ -4,6 +4,7 @@ from jaxlimit.limits._base import AbstractLimit as AbstractLimit
 from jaxlimit.limits._base import LinearKernel as LinearKernel
 from jaxlimit.limits._epsilon_flow import EpsilonFlow as EpsilonFlow
 from jaxlimit.limits._epsilon_flow import epsilon_at as epsilon_at
+from jaxlimit.limits._influence import Fluctuation as Fluctuation
 from jaxlimit.limits._krylov import KrylovLimit as KrylovLimit
 from jaxlimit.limits._krylov import KrylovSolution as KrylovSolution
 from jaxlimit.limits._ode import OdeLimit as OdeLimit

@@ -56,7 +56,7 @@ class Particles(eqx.Module):
 
     def preactivations(self, w: Float[Array, "particles rank"]) -> Float[Array, "particles all"]:
         """w·x at the data and at the extra points."""
-        u = _product(w, self.x.T)
+        u = product(w, self.x.T)
         return u.at[:, self.y.size :].add(self.frozen) if self.frozen.shape[1] else u
 
     def features(self) -> Float[Array, "particles all"]:
@@ -86,10 +86,10 @@ class Particles(eqx.Module):
         features = self.activation(u).astype(u.dtype)
         slopes = self.activation.derivative(u).astype(u.dtype) * c[:, None]
         push = self.weights * (self.drive(state.h) + forcing)
-        moved_c = _product(features[:, :points], push) if self.train_output else jnp.zeros_like(c)
-        moved_w = _product(slopes[:, :points] * push, self.x[:points])
-        each = features * moved_c[:, None] + slopes * _product(moved_w, self.x.T)
-        return State(moved_c, moved_w, jnp.mean(each, axis=0) if masses is None else _product(masses, each))
+        moved_c = product(features[:, :points], push) if self.train_output else jnp.zeros_like(c)
+        moved_w = product(slopes[:, :points] * push, self.x[:points])
+        each = features * moved_c[:, None] + slopes * product(moved_w, self.x.T)
+        return State(moved_c, moved_w, jnp.mean(each, axis=0) if masses is None else product(masses, each))
 
     def begin(self, h0: Float[Array, " all"]) -> State:
         """The particles where they start, with this output."""
@@ -118,7 +118,7 @@ def particles(
     ), reduced.basis
 
 
-def _product(left: Array, right: Array) -> Array:
+def product(left: Array, right: Array) -> Array:
     """At full precision: an accelerator's short products would show as a distance from the limit."""
     return jnp.matmul(left, right, precision=Precision.HIGHEST)
 
@@ -174,7 +174,7 @@ def fastest_rate(population: Particles) -> float:
     x, u = population.x[:points], population.preactivations(population.w)[:, :points]
     slopes = np.asarray(population.activation.derivative(u) * population.c[:, None], np.float64)
     features = np.asarray(population.activation(u), np.float64) * float(population.train_output)
-    kernel = (slopes.T @ slopes) * np.asarray(_product(x, x.T), np.float64) + features.T @ features
+    kernel = (slopes.T @ slopes) * np.asarray(product(x, x.T), np.float64) + features.T @ features
     root = np.sqrt(np.asarray(population.weights, np.float64))
     rate = float(np.linalg.eigvalsh(root[:, None] * kernel * root)[-1]) / population.count
     curvature = population.loss.curvature
