@@ -21,7 +21,9 @@ from jaxlimit.initial import Initial as Initial
 from jaxlimit.kernels import certify as certify
 from jaxlimit.kernels import empirical_gram as empirical_gram
 from jaxlimit.kernels import gram as gram
+from jaxlimit.limits import EpsilonFlow as EpsilonFlow
 from jaxlimit.limits import KrylovLimit as KrylovLimit
+from jaxlimit.limits import MeanFieldLimit as MeanFieldLimit
 from jaxlimit.limits import OdeLimit as OdeLimit
 from jaxlimit.limits import SpectralLimit as SpectralLimit
 from jaxlimit.losses import BoundedQuadratic as BoundedQuadratic

@@ -371,7 +371,8 @@ LIMITS = {
     "spectral": jl.SpectralLimit,
     "krylov": jl.KrylovLimit,
     "ode": jl.OdeLimit,
-    "epsilon flow": jl.limits.EpsilonFlow,
+    "epsilon flow": jl.EpsilonFlow,
+    "mean field": jl.MeanFieldLimit,
 }
 
 STATISTICS = {

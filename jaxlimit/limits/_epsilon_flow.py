@@ -63,7 +63,7 @@ class EpsilonFlow(AbstractLimit):
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), jl.networks.Shallow(jl.activations.Erf()))
-        >>> flow = jl.limits.EpsilonFlow(problem, 0.25, 256, key=jax.random.key(0))
+        >>> flow = jl.EpsilonFlow(problem, 0.25, 256, key=jax.random.key(0))
         >>> flow.path([0.0, 0.0, 0.0], [0.0, 1.0]).shape
         (2, 3)
     """
@@ -120,6 +120,19 @@ class EpsilonFlow(AbstractLimit):
         population, _ = self._population(extra_points(self.problem.data, at), self.dtype)
         return self._own_start(population)
 
+    def limit_start(self, at: ArrayLike | None = None) -> Float[Host, " all"]:
+        """ε^{−1} E c · mean_i σ(w_i·x), on the data and then at the extra inputs: 0 where E c = 0.
+
+        The limit's own start, without the chance fluctuation of the particles' c. Raises ``ValueError`` at ε = 0 if
+        E c ≠ 0, where h_0 is infinite.
+        """
+        population, _ = self._population(extra_points(self.problem.data, at), self.dtype)
+        mean: float = self.problem.network.initial.c.mean  # type: ignore[attr-defined]
+        if mean == 0.0:
+            return np.zeros(len(population.x))
+        require(self.epsilon > 0, "problem", "have E c = 0 at ε = 0 (h_0 grows like E c/ε)", f"E c = {mean:g}")
+        return mean / self.epsilon * np.mean(np.asarray(population.features(), np.float64), axis=0)
+
     def path(
         self,
         h0: ArrayLike | None,
@@ -147,7 +160,7 @@ class EpsilonFlow(AbstractLimit):
 
             >>> import jax, jaxlimit as jl
             >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), jl.networks.Shallow(jl.activations.Erf()))
-            >>> solution = jl.limits.EpsilonFlow(problem, 1.0, 256, key=jax.random.key(0)).solve(None, [0.0, 1.0])
+            >>> solution = jl.EpsilonFlow(problem, 1.0, 256, key=jax.random.key(0)).solve(None, [0.0, 1.0])
             >>> bool((solution.error <= solution.stated).all())
             True
         """
@@ -229,7 +242,7 @@ class EpsilonFlow(AbstractLimit):
 
             >>> import jax, jaxlimit as jl
             >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), jl.networks.Shallow(jl.activations.Erf()))
-            >>> found = jl.limits.EpsilonFlow(problem, 1.0, 256, key=jax.random.key(0)).fluctuation([1.0])
+            >>> found = jl.EpsilonFlow(problem, 1.0, 256, key=jax.random.key(0)).fluctuation([1.0])
             >>> found.initial.shape, bool((found.law.standard_deviation > 0.1).all())
             ((1, 3, 3), True)
         """
@@ -238,22 +251,13 @@ class EpsilonFlow(AbstractLimit):
         grid = None if steps is None else positive_integer("steps", steps)
         times = save_times(ts)
         population, _ = self._population(extra_points(self.problem.data, at), self.dtype)
-        start = self._limit_start(population)
-        return fluctuation(population, self.epsilon, start, times, initial, sgd, samples, grid)
+        return fluctuation(population, self.epsilon, self.limit_start(at), times, initial, sgd, samples, grid)
 
     def _part(self, first: int, size: int) -> "EpsilonFlow":
         """The same flow with some of its particles."""
         c, w = self.neurons
         chosen = Neurons(c[first : first + size], w[first : first + size])
         return eqx.tree_at(lambda flow: flow.neurons, self, chosen)
-
-    def _limit_start(self, population: Particles) -> Host:
-        """ε^{−1} E c · mean σ(w·x), without the fluctuation of c."""
-        mean: float = self.problem.network.initial.c.mean  # type: ignore[attr-defined]
-        if mean == 0.0:
-            return np.zeros(len(population.x))
-        require(self.epsilon > 0, "problem", "have E c = 0 at ε = 0 (h_0 grows like E c/ε)", f"E c = {mean:g}")
-        return mean / self.epsilon * np.mean(np.asarray(population.features(), np.float64), axis=0)
 
     def _population(self, at: Host | None, dtype: np.dtype) -> tuple[Particles, Host | None]:
         """The particles in this dtype on the data and on the checked extra points."""

@@ -22,7 +22,7 @@ THIN = jl.Data(systems.THIN_X, systems.THIN_Y, systems.uneven(3))
 def flow_of(epsilon, data=FULL, name="erf", count=COUNT, dtype=jnp.float64, train_output=True, loss=None, **settings):
     network = jl.networks.Shallow(ACTIVATIONS[name].activation, jl.Initial(), train_output)
     problem = jl.Problem(data, network, loss=jl.SquaredError() if loss is None else loss, learning_rate=1.5)
-    return jl.limits.EpsilonFlow(problem, epsilon, count, key=KEY, dtype=dtype, **settings)
+    return jl.EpsilonFlow(problem, epsilon, count, key=KEY, dtype=dtype, **settings)
 
 
 def neurons_of(data, count=COUNT):
