@@ -3,7 +3,8 @@
 The job: 1000 seeds × four widths of a 3-layer network, both hidden layers of width 50, 100, 200, 400; tanh, Huber,
 100 points, all of them at every step, 1000 steps (3.4 hours on a GPU with the script that came with the paper,
 references `multilayer`). Here on 100 digits. A few replicas and steps of each width are timed, and the whole job
-is foretold from them, once by the clock and once by processor time; drawing the networks is timed apart, by the same call with no step.
+is foretold from them, once by the clock and once by processor time; drawing the networks is timed apart, by the
+same call with no step.
 
 Peer, in the same run, taking turns: `vmap` of `scan` of `jax.grad`, what users write today. Peak: a product of
 square float32 matrices by NumPy's library on all cores. Operations of a step: 6 M n² for the three products of the

@@ -40,6 +40,22 @@ def parameters_key(replica: RandomKey) -> RandomKey:
     return jax.random.fold_in(replica, PARAMETERS)
 
 
+def start_key(key: RandomKey, replica: int) -> RandomKey:
+    """The key from which replica number `replica` of `simulate` draws its start: `network.init(width, inputs, it)`.
+
+    It depends on no width, and a wider network begins with a narrower one's neurons: particles drawn from it contain
+    the replica's own.
+
+        >>> import jax, numpy as np, jaxlimit as jl
+        >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
+        >>> c, _, _ = jl.simulation.draws(problem, 8, jax.random.key(0), replica=5, steps=0)
+        >>> wide = problem.network.init(64, 3, jl.simulation.start_key(jax.random.key(0), 5))
+        >>> bool(np.allclose(wide.c[:8], c, rtol=1e-6))
+        True
+    """
+    return parameters_key(replica_key(random_key(key), natural_number("replica", replica)))
+
+
 def thresholds(weights: Float[Host, " points"]) -> UInt[Host, " points_less_one"]:
     """Where 32 random bits pass from one data point to the next: ⌊2³² (π_1 + … + π_m)⌋, m < M.
 
