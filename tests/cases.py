@@ -373,6 +373,7 @@ LIMITS = {
     "ode": jl.OdeLimit,
     "epsilon flow": jl.EpsilonFlow,
     "mean field": jl.MeanFieldLimit,
+    "fluctuation": jl.FluctuationLimit,
 }
 
 STATISTICS = {
