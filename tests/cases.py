@@ -15,6 +15,7 @@ import scipy.special
 import scipy.stats
 
 import jaxlimit as jl
+from tests import layer_cases
 
 
 @dataclass(frozen=True)
@@ -295,6 +296,8 @@ ACTIVATIONS = {
 CHAINS = {name: ACTIVATIONS[name] for name in ("erf", "relu", "tanh")}
 """A simulation knows σ by its values and slopes alone: a smooth one, a kinked one and one without closed form."""
 
+THREE = jl.initial.Discrete([2.0, -1.0, 0.5], [0.25, 0.625, 0.125])
+
 LAWS = {
     "normal": LawCase(jl.initial.Normal(), 0.0, 1.0, compact=False, full=True, cdf=scipy.stats.norm.cdf),
     "normal, shifted": LawCase(
@@ -305,14 +308,7 @@ LAWS = {
         jl.initial.Uniform(-1.0, 3.0), 1.0, 7 / 3, compact=True, full=False, cdf=scipy.stats.uniform(-1, 4).cdf
     ),
     "rademacher": LawCase(jl.initial.Rademacher(0.5), 0.0, 0.25, compact=True, full=False, atoms={-0.5: 0.5, 0.5: 0.5}),
-    "discrete": LawCase(
-        jl.initial.Discrete([2.0, -1.0, 0.5], [0.25, 0.625, 0.125]),
-        -0.0625,
-        1.65625,
-        compact=True,
-        full=False,
-        atoms={2.0: 0.25, -1.0: 0.625, 0.5: 0.125},
-    ),
+    "discrete": LawCase(THREE, -0.0625, 1.65625, compact=True, full=False, atoms={2.0: 0.25, -1.0: 0.625, 0.5: 0.125}),
     "point": LawCase(jl.initial.Dirac(0.5), 0.5, 0.25, compact=True, full=False, atoms={0.5: 1.0}),
 }
 
@@ -353,7 +349,7 @@ LOSSES = {
 
 SCALINGS = {f"gamma {gamma:g}": jl.PowerScaling(gamma) for gamma in (0.5, 0.6, 0.75, 1.0)}
 
-NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial())}
+NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial()), **layer_cases.NETWORKS}
 
 RULES = {
     "closed form": jl.kernels.ClosedForm(),
@@ -374,6 +370,7 @@ LIMITS = {
     "epsilon flow": jl.EpsilonFlow,
     "mean field": jl.MeanFieldLimit,
     "fluctuation": jl.FluctuationLimit,
+    "multilayer": jl.MultilayerLimit,
 }
 
 STATISTICS = {

@@ -17,7 +17,8 @@ class DeepPowerScaling(AbstractLayerwiseScaling):
         three:               a_1 b_2 d_3, a_1 a_2 d_3, a_2 b_3, b_3 .
 
     With one hidden layer it is `PowerScaling`. The papers have no biases, and no multiplier for them is known.
-    Raises ``ValueError`` for a γ outside [1/2, 1] and for more than three. Source: references `normalisation`.
+    Raises ``ValueError`` for a γ outside [1/2, 1] and for more than three. Source: references
+    `deep_normalisation`.
 
         >>> import jaxlimit as jl
         >>> scaling = jl.scalings.DeepPowerScaling((0.5, 1.0))

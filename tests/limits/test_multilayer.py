@@ -1,4 +1,4 @@
-"""The multilayer limit: an independent ODE of the particles, mean field at one hidden layer, and how networks reach it."""
+"""The multilayer limit: an independent flow, mean field at one hidden layer, and how networks reach it."""
 
 import jax
 import jax.numpy as jnp
