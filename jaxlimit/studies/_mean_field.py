@@ -58,9 +58,8 @@ def mean_field(
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
         >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), network, scaling=jl.MeanField())
         >>> small = {"replicas": 16, "law_width": 16, "path_replicas": 16, "measure_replicas": 2, "particles": 128}
-        >>> report = jl.studies.mean_field(
-        ...     problem, key=jax.random.key(0), ts=(0.0, 1.0), widths=(16,), measure_widths=(16,), **small
-        ... )
+        >>> few = {"ts": (0.0, 1.0), "widths": (16,), "measure_widths": (16,), "devices": jax.devices()[:1]}
+        >>> report = jl.studies.mean_field(problem, key=jax.random.key(0), **small, **few)
         >>> [claim.verdict.value for claim in report.claims if claim.name == "assumptions"]
         ['HOLDS']
     """
