@@ -3,6 +3,7 @@
 from jaxlimit import activations as activations
 from jaxlimit import claims as claims
 from jaxlimit import data as data
+from jaxlimit import diagnostics as diagnostics
 from jaxlimit import doctor as doctor
 from jaxlimit import initial as initial
 from jaxlimit import kernels as kernels
@@ -21,7 +22,11 @@ from jaxlimit.initial import Initial as Initial
 from jaxlimit.kernels import certify as certify
 from jaxlimit.kernels import empirical_gram as empirical_gram
 from jaxlimit.kernels import gram as gram
+from jaxlimit.limits import EpsilonFlow as EpsilonFlow
+from jaxlimit.limits import FluctuationLimit as FluctuationLimit
 from jaxlimit.limits import KrylovLimit as KrylovLimit
+from jaxlimit.limits import MeanFieldLimit as MeanFieldLimit
+from jaxlimit.limits import MultilayerLimit as MultilayerLimit
 from jaxlimit.limits import OdeLimit as OdeLimit
 from jaxlimit.limits import SpectralLimit as SpectralLimit
 from jaxlimit.losses import BoundedQuadratic as BoundedQuadratic
@@ -32,6 +37,8 @@ from jaxlimit.losses import PseudoHuber as PseudoHuber
 from jaxlimit.losses import SquaredError as SquaredError
 from jaxlimit.paths import Samples as Samples
 from jaxlimit.problem import Problem as Problem
+from jaxlimit.scalings import DeepPowerScaling as DeepPowerScaling
+from jaxlimit.scalings import LayerwiseMeanField as LayerwiseMeanField
 from jaxlimit.scalings import MeanField as MeanField
 from jaxlimit.scalings import PowerScaling as PowerScaling
 from jaxlimit.scalings import Xavier as Xavier

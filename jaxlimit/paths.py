@@ -23,7 +23,8 @@ class Samples(eqx.Module):
     at which a replica first produced a non-finite residual or saved output, −1 where it never did. `error`
     [replicas, times] is a method's own estimate of its error, None for the exact chain; `forced` [replicas]
     counts the blocks of `SStep` whose error exceeded their share of its tolerance at the shortest length. `lanes` is
-    the number of replicas computed together: bits depend on it, so it is part of a result's identity.
+    the number of replicas computed together: bits depend on it, so it is part of a result's identity. `width` is
+    a tuple for networks with several hidden layers.
 
     Paths of a limit have `width` 0 and `steps` 0: there is no network. `repeats` are then the same paths with other
     draws of a kernel that is a Monte Carlo estimate, as in `GaussianPath`; empty everywhere else.
@@ -35,7 +36,7 @@ class Samples(eqx.Module):
     steps: Int[Host, " times"]
     diverged_at: Int[Host, " replicas"]
     method: str = eqx.field(static=True)
-    width: int = eqx.field(static=True)
+    width: Any = eqx.field(static=True)
     lanes: int = eqx.field(static=True)
     error: Float[Host, "replicas times"] | None = None
     forced: Int[Host, " replicas"] | None = None
@@ -49,7 +50,7 @@ class Samples(eqx.Module):
     @property
     def cost(self) -> int:
         """Neuron-steps of one replica, width × steps: what the exact chain pays for, whatever the method."""
-        return self.width * int(self.steps[-1])
+        return int(np.sum(self.width)) * int(self.steps[-1])
 
     @property
     def diverged(self) -> int:

@@ -16,6 +16,7 @@ Tree = Mapping[str, str]
 LINES = (
     ("_arguments", "_typing", "_versions"),
     ("_numerics", "_lanes"),
+    ("_span",),
     ("activations", "initial", "data", "losses", "scalings", "paths", "claims"),
     ("networks",),
     ("kernels", "problem"),

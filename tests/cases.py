@@ -15,6 +15,7 @@ import scipy.special
 import scipy.stats
 
 import jaxlimit as jl
+from tests import duals, layer_cases
 from tests.statistics.alterations import StatisticCase, by_direction, by_frequency, shifted_apart, stretched
 
 
@@ -65,42 +66,6 @@ class LossCase:
     signs: bool = False
 
 
-def _erf_dual(a, b, r):
-    return 2 / mpmath.pi * mpmath.asin(2 * r / mpmath.sqrt((1 + 2 * a) * (1 + 2 * b)))
-
-
-def _erf_dual_derivative(a, b, r):
-    return 4 / mpmath.pi / mpmath.sqrt((1 + 2 * a) * (1 + 2 * b) - 4 * r * r)
-
-
-def _angle(a, b, r):
-    return mpmath.acos(max(-1, min(1, r / mpmath.sqrt(a * b))))
-
-
-def _relu_dual(a, b, r):
-    return (mpmath.sqrt(max(0, a * b - r * r)) + r * (mpmath.pi - _angle(a, b, r))) / (2 * mpmath.pi)
-
-
-def _relu_dual_derivative(a, b, r):
-    return (mpmath.pi - _angle(a, b, r)) / (2 * mpmath.pi)
-
-
-def _probit_dual(a, b, r):
-    return mpmath.mpf(1) / 4 + mpmath.asin(r / mpmath.sqrt((1 + a) * (1 + b))) / (2 * mpmath.pi)
-
-
-def _decayed(function):
-    return lambda a, b, r: mpmath.exp(-(a + b) / 2) * function(r)
-
-
-def _bump_dual(a, b, r):
-    return 1 / mpmath.sqrt((1 + a) * (1 + b) - r * r)
-
-
-def _density(u):
-    return np.exp(-0.5 * u * u) / np.sqrt(2 * np.pi)
-
-
 ACTIVATIONS = {
     "erf": ActivationCase(
         jl.activations.Erf(),
@@ -113,8 +78,8 @@ ACTIVATIONS = {
         smooth=True,
         bounded=True,
         polynomial=False,
-        dual=_erf_dual,
-        dual_derivative=_erf_dual_derivative,
+        dual=duals.erf,
+        dual_derivative=duals.erf_derivative,
     ),
     "relu": ActivationCase(
         jl.activations.Relu(),
@@ -128,8 +93,8 @@ ACTIVATIONS = {
         bounded=False,
         polynomial=False,
         linear_odd_part=True,
-        dual=_relu_dual,
-        dual_derivative=_relu_dual_derivative,
+        dual=duals.relu,
+        dual_derivative=duals.relu_derivative,
     ),
     "tanh": ActivationCase(
         jl.activations.Tanh(),
@@ -147,7 +112,7 @@ ACTIVATIONS = {
         jl.activations.Probit(),
         None,
         sigma=scipy.special.ndtr,
-        slope=_density,
+        slope=duals.density,
         precise=mpmath.ncdf,
         odd=False,
         homogeneous=False,
@@ -155,7 +120,7 @@ ACTIVATIONS = {
         bounded=True,
         polynomial=False,
         constant_even_part=True,
-        dual=_probit_dual,
+        dual=duals.probit,
         dual_derivative=lambda a, b, r: 1 / (2 * mpmath.pi * mpmath.sqrt((1 + a) * (1 + b) - r * r)),
     ),
     "sin": ActivationCase(
@@ -169,8 +134,8 @@ ACTIVATIONS = {
         smooth=True,
         bounded=True,
         polynomial=False,
-        dual=_decayed(mpmath.sinh),
-        dual_derivative=_decayed(mpmath.cosh),
+        dual=duals.decayed(mpmath.sinh),
+        dual_derivative=duals.decayed(mpmath.cosh),
     ),
     "cos": ActivationCase(
         jl.activations.Cos(),
@@ -184,8 +149,8 @@ ACTIVATIONS = {
         bounded=True,
         polynomial=False,
         even=True,
-        dual=_decayed(mpmath.cosh),
-        dual_derivative=_decayed(mpmath.sinh),
+        dual=duals.decayed(mpmath.cosh),
+        dual_derivative=duals.decayed(mpmath.sinh),
     ),
     "sin + cos": ActivationCase(
         jl.activations.SinCos(),
@@ -198,8 +163,8 @@ ACTIVATIONS = {
         smooth=True,
         bounded=True,
         polynomial=False,
-        dual=_decayed(mpmath.exp),
-        dual_derivative=_decayed(mpmath.exp),
+        dual=duals.decayed(mpmath.exp),
+        dual_derivative=duals.decayed(mpmath.exp),
     ),
     "identity": ActivationCase(
         jl.activations.Identity(),
@@ -261,7 +226,7 @@ ACTIVATIONS = {
         jl.activations.Gelu(),
         jl.kernels.Quadrature(),
         sigma=lambda u: u * scipy.special.ndtr(u),
-        slope=lambda u: scipy.special.ndtr(u) + u * _density(u),
+        slope=lambda u: scipy.special.ndtr(u) + u * duals.density(u),
         precise=lambda u: u * mpmath.ncdf(u),
         odd=False,
         homogeneous=False,
@@ -295,13 +260,15 @@ ACTIVATIONS = {
         bounded=True,
         polynomial=False,
         even=True,
-        dual=_bump_dual,
-        dual_derivative=lambda a, b, r: r * _bump_dual(a, b, r) ** 3,
+        dual=duals.bump,
+        dual_derivative=lambda a, b, r: r * duals.bump(a, b, r) ** 3,
     ),
 }
 
 CHAINS = {name: ACTIVATIONS[name] for name in ("erf", "relu", "tanh")}
 """A simulation knows σ by its values and slopes alone: a smooth one, a kinked one and one without closed form."""
+
+THREE = jl.initial.Discrete([2.0, -1.0, 0.5], [0.25, 0.625, 0.125])
 
 LAWS = {
     "normal": LawCase(jl.initial.Normal(), 0.0, 1.0, compact=False, full=True, cdf=scipy.stats.norm.cdf),
@@ -313,14 +280,7 @@ LAWS = {
         jl.initial.Uniform(-1.0, 3.0), 1.0, 7 / 3, compact=True, full=False, cdf=scipy.stats.uniform(-1, 4).cdf
     ),
     "rademacher": LawCase(jl.initial.Rademacher(0.5), 0.0, 0.25, compact=True, full=False, atoms={-0.5: 0.5, 0.5: 0.5}),
-    "discrete": LawCase(
-        jl.initial.Discrete([2.0, -1.0, 0.5], [0.25, 0.625, 0.125]),
-        -0.0625,
-        1.65625,
-        compact=True,
-        full=False,
-        atoms={2.0: 0.25, -1.0: 0.625, 0.5: 0.125},
-    ),
+    "discrete": LawCase(THREE, -0.0625, 1.65625, compact=True, full=False, atoms={2.0: 0.25, -1.0: 0.625, 0.5: 0.125}),
     "point": LawCase(jl.initial.Dirac(0.5), 0.5, 0.25, compact=True, full=False, atoms={0.5: 1.0}),
 }
 
@@ -361,7 +321,7 @@ LOSSES = {
 
 SCALINGS = {f"gamma {gamma:g}": jl.PowerScaling(gamma) for gamma in (0.5, 0.6, 0.75, 1.0)}
 
-NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial())}
+NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial()), **layer_cases.NETWORKS}
 
 RULES = {
     "closed form": jl.kernels.ClosedForm(),
@@ -375,7 +335,15 @@ METHODS = {
     "s-step": jl.SStep(block=16),
 }
 
-LIMITS = {"spectral": jl.SpectralLimit, "krylov": jl.KrylovLimit, "ode": jl.OdeLimit}
+LIMITS = {
+    "spectral": jl.SpectralLimit,
+    "krylov": jl.KrylovLimit,
+    "ode": jl.OdeLimit,
+    "epsilon flow": jl.EpsilonFlow,
+    "mean field": jl.MeanFieldLimit,
+    "fluctuation": jl.FluctuationLimit,
+    "multilayer": jl.MultilayerLimit,
+}
 
 STATISTICS = {
     "mean shift": StatisticCase(jl.statistics.MeanShift()),

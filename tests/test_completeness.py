@@ -6,7 +6,7 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.statistics import AbstractStatistic
-from tests import cases
+from tests import cases, layer_cases
 
 
 def concrete(room, base):
@@ -27,7 +27,12 @@ ROOMS = {
         {type(law) for law in [*(case.law for case in cases.LAWS.values()), *cases.VECTOR_LAWS.values()]},
     ),
     "losses": (jl.losses, jl.losses.AbstractLoss, {type(case.loss) for case in cases.LOSSES.values()}),
-    "scalings": (jl.scalings, jl.scalings.AbstractScaling, {type(s) for s in cases.SCALINGS.values()}),
+    "embeddings": (jl.initial, jl.initial.AbstractEmbedding, {type(e) for e in layer_cases.EMBEDDINGS.values()}),
+    "scalings": (
+        jl.scalings,
+        jl.scalings.AbstractScaling,
+        {type(s) for s in [*cases.SCALINGS.values(), *layer_cases.LAYERWISE_SCALINGS.values()]},
+    ),
     "networks": (jl.networks, jl.networks.AbstractNetwork, {type(n) for n in cases.NETWORKS.values()}),
     "kernels": (jl.kernels, jl.kernels.AbstractRule, {type(rule) for rule in cases.RULES.values()}),
     "simulation": (jl.simulation, jl.simulation.AbstractMethod, {type(method) for method in cases.METHODS.values()}),

@@ -23,6 +23,15 @@ def test_a_law_states_its_moments_and_support(case):
 
 
 @pytest.mark.parametrize("case", each(LAWS))
+def test_a_law_that_knows_its_third_moment_is_right(case):
+    """Zero where it is symmetric; from its atoms; or not known."""
+    if case.atoms and len(case.atoms) > 2:
+        assert case.law.third_moment == pytest.approx(sum(p * atom**3 for atom, p in case.atoms.items()), rel=1e-12)
+    else:
+        assert case.law.third_moment == (0.0 if case.law.symmetric else None)
+
+
+@pytest.mark.parametrize("case", each(LAWS))
 def test_a_law_says_whether_it_is_symmetric(case):
     if case.atoms:
         symmetric = all(case.atoms.get(-atom) == pytest.approx(p, rel=1e-12) for atom, p in case.atoms.items())

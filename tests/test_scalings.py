@@ -8,6 +8,7 @@ import pytest
 
 import jaxlimit as jl
 from tests.cases import SCALINGS, each
+from tests.layer_cases import LAYERWISE_SCALINGS
 
 
 @pytest.mark.parametrize("scaling", each(SCALINGS))
@@ -65,3 +66,62 @@ def test_widths_are_positive_integers(width):
         jl.Xavier().output(width)
     with pytest.raises(ValueError, match="Argument `width` must"):
         jl.Xavier().steps(1.0, width)
+
+
+@pytest.mark.parametrize("widths", [(4, 7), (16, 16), (3, 5, 8)])
+def test_the_plain_gradient_of_a_layer_is_multiplied_by_its_two_widths(widths):
+    """MATHS 3: n_1, n_{i−1} n_i, n_{L−1}, and n_i for biases, times the step ε."""
+    scaling = jl.LayerwiseMeanField(0.05)
+    n1, *_, last = widths
+    rates = scaling.learning_rate(widths)
+    assert scaling.output(widths) == tuple(1 / n for n in widths)
+    assert rates[0] == pytest.approx(0.05 * n1)
+    assert rates[-1] == pytest.approx(0.05 * last)
+    assert rates[1] == pytest.approx(0.05 * n1 * widths[1])
+    assert scaling.bias_learning_rate(widths) == pytest.approx([0.05 * n for n in (*widths, 1)])
+    assert [scaling.steps(t, widths) for t in (0.0, 0.15, 0.29, 1.0)] == [0, 3, 5, 20]
+
+
+@pytest.mark.parametrize("gammas", [(0.5,), (0.7,), (1.0,)])
+def test_one_hidden_layer_of_powers_is_the_power_of_the_width(gammas):
+    deep, shallow = jl.DeepPowerScaling(gammas), jl.PowerScaling(gammas[0])
+    assert deep.output((48,)) == pytest.approx([shallow.output(48)])
+    assert deep.learning_rate((48,)) == pytest.approx([shallow.learning_rate(48)] * 2)
+    assert deep.steps(0.29, (100,)) == shallow.steps(0.29, 100) == 29
+
+
+def test_powers_at_mean_field_are_averages_with_the_last_width_for_its_clock():
+    """γ = 1 in every layer: the rates of `LayerwiseMeanField` with ε = 1/N_last."""
+    for widths in ((8, 5), (8, 5, 7)):
+        deep, mean = jl.DeepPowerScaling((1.0,) * len(widths)), jl.LayerwiseMeanField(1 / widths[-1])
+        assert deep.output(widths) == pytest.approx(mean.output(widths))
+        assert deep.learning_rate(widths) == pytest.approx(mean.learning_rate(widths))
+        assert deep.steps(3.0, widths) == mean.steps(3.0, widths) == 3 * widths[-1]
+        assert deep.bias_learning_rate(widths) is None
+
+
+@pytest.mark.parametrize("scaling", each(LAYERWISE_SCALINGS))
+def test_layerwise_scalings_have_a_factor_for_every_layer(scaling):
+    assert (len(scaling.output((5, 6))), len(scaling.learning_rate((5, 6))), len(scaling.schedules(3))) == (2, 3, 3)
+    assert scaling.steps(7.0, (5, 6)) == round(7.0 / scaling.step_time((5, 6)))
+
+
+LAYERWISE_REFUSED = {
+    "no step": ("epsilon", lambda: jl.LayerwiseMeanField(0.0)),
+    "a negative ξ": ("xi", lambda: jl.LayerwiseMeanField(0.1, -1.0)),
+    "a ξ that is text": ("xi", lambda: jl.LayerwiseMeanField(0.1, (1.0, "1"))),
+    "another number of ξ": ("xi", lambda: jl.LayerwiseMeanField(0.1, (1.0, 1.0)).schedules(3)),
+    "a width of zero": ("width", lambda: jl.LayerwiseMeanField(0.1).output((4, 0))),
+    "no width": ("width", lambda: jl.LayerwiseMeanField(0.1).output(())),
+    "a whole number": ("width", lambda: jl.LayerwiseMeanField(0.1).learning_rate(8)),
+    "four powers": ("gammas", lambda: jl.DeepPowerScaling((0.5,) * 4)),
+    "a small power": ("gammas", lambda: jl.DeepPowerScaling((0.5, 0.4))),
+    "another number of widths": ("width", lambda: jl.DeepPowerScaling((0.5, 0.5)).output((4,))),
+}
+
+
+@pytest.mark.parametrize("name", LAYERWISE_REFUSED)
+def test_factors_per_layer_are_refused_by_name_where_they_do_not_fit(name):
+    argument, attempt = LAYERWISE_REFUSED[name]
+    with pytest.raises(ValueError, match=rf"^Argument `{argument}` must .+, but .+\.$"):
+        attempt()

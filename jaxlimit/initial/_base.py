@@ -48,6 +48,11 @@ class AbstractLaw(eqx.Module):
         """E z²."""
 
     @property
+    def third_moment(self) -> float | None:
+        """E z³; None, the default, where it is not known. Symmetric laws have 0."""
+        return 0.0 if self.symmetric else None
+
+    @property
     def inputs(self) -> int | None:
         """The number of coordinates of w that are drawn together; None, the default, for one at a time."""
         return None

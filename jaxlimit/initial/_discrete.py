@@ -105,6 +105,13 @@ class Discrete(AbstractLaw):
         """Σ p_j v_j²."""
         return math.fsum(p * v * v for p, v in zip(self.probabilities, self.values, strict=True))
 
+    @property
+    def third_moment(self) -> float:
+        """Σ p_j v_j³; exactly zero where it is zero to rounding."""
+        terms = [p * v**3 for p, v in zip(self.probabilities, self.values, strict=True)]
+        total = math.fsum(terms)
+        return 0.0 if abs(total) <= 1e-15 * math.fsum(map(abs, terms)) else total
+
 
 class Dirac(AbstractLaw):
     """One value with probability 1. Compact support.

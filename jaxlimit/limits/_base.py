@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jaxlimit._arguments import instance, real_array, require
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.activations import AbstractActivation
+from jaxlimit.data import Data
 from jaxlimit.initial import AbstractLaw
 from jaxlimit.kernels import AbstractRule, Block, Gram, MonteCarlo, gram, initial_covariance
 from jaxlimit.networks import Shallow
@@ -163,24 +164,32 @@ class LinearKernel(eqx.Module):
 
     def extra_points(self, at: ArrayLike | None) -> Float[Host, "extra inputs"] | None:
         """The extra inputs checked: [extra, inputs] in float64, or None."""
-        if at is None:
-            return None
-        points = real_array("at", at, 2)
-        inputs = self.problem.data.inputs
-        require(points.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {points.shape[1]}")
-        return points
+        return extra_points(self.problem.data, at)
 
     def start(self, h0: ArrayLike, at: Host | None, h0_at: ArrayLike | None) -> Float[Host, "*batch all"]:
         """h_0 on the data and on the extra points, joined along the last axis."""
-        h0 = real_array("h0", h0, None)
-        points = self.problem.data.points
-        require(
-            h0.ndim >= 1 and h0.shape[-1] == points, "h0", f"have {points} points on its last axis", f"it is {h0.shape}"
-        )
-        require((at is None) == (h0_at is None), "h0_at", "be given exactly when `at` is", "only one of them is")
-        if at is None:
-            return h0
-        extra = real_array("h0_at", h0_at, None)
-        wanted = (*h0.shape[:-1], at.shape[0])
-        require(extra.shape == wanted, "h0_at", f"have shape {wanted}", f"it is {extra.shape}")
-        return np.concatenate([h0, extra], axis=-1)
+        return joined_start(self.problem.data, h0, at, h0_at)
+
+
+def extra_points(data: Data, at: ArrayLike | None) -> Float[Host, "extra inputs"] | None:
+    """The extra inputs checked: [extra, inputs] in float64, or None."""
+    if at is None:
+        return None
+    points = real_array("at", at, 2)
+    fits = points.shape[1] == data.inputs
+    require(fits, "at", f"have {data.inputs} inputs like the data", f"it has {points.shape[1]}")
+    return points
+
+
+def joined_start(data: Data, h0: ArrayLike, at: Host | None, h0_at: ArrayLike | None) -> Float[Host, "*batch all"]:
+    """h_0 on the data and on the extra points, checked and joined along the last axis."""
+    h0 = real_array("h0", h0, None)
+    fits = h0.ndim >= 1 and h0.shape[-1] == data.points
+    require(fits, "h0", f"have {data.points} points on its last axis", f"it is {h0.shape}")
+    require((at is None) == (h0_at is None), "h0_at", "be given exactly when `at` is", "only one of them is")
+    if at is None:
+        return h0
+    extra = real_array("h0_at", h0_at, None)
+    wanted = (*h0.shape[:-1], at.shape[0])
+    require(extra.shape == wanted, "h0_at", f"have shape {wanted}", f"it is {extra.shape}")
+    return np.concatenate([h0, extra], axis=-1)

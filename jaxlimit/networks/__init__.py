@@ -1,5 +1,7 @@
 """Networks: families indexed by the width, which is an argument of `simulate` and not a field here."""
 
 from jaxlimit.networks._base import AbstractNetwork as AbstractNetwork
+from jaxlimit.networks._multilayer import Layers as Layers
+from jaxlimit.networks._multilayer import Multilayer as Multilayer
 from jaxlimit.networks._shallow import Neurons as Neurons
 from jaxlimit.networks._shallow import Shallow as Shallow

@@ -13,7 +13,7 @@ class AbstractNetwork(eqx.Module):
     """A sequence of networks, one for every width; the scaling in the width is not part of it."""
 
     @abstractmethod
-    def init(self, width: int, inputs: int, key: RandomKey) -> Any:
+    def init(self, width: Any, inputs: int, key: RandomKey) -> Any:
         """Initial parameters (float32) at this width for data with this many inputs."""
 
     @abstractmethod

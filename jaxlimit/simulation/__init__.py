@@ -4,6 +4,7 @@ from jaxlimit.simulation._antithetic import Antithetic as Antithetic
 from jaxlimit.simulation._antithetic import antithetic as antithetic
 from jaxlimit.simulation._base import AbstractMethod as AbstractMethod
 from jaxlimit.simulation._draws import draws as draws
+from jaxlimit.simulation._draws import start_key as start_key
 from jaxlimit.simulation._simulate import simulate as simulate
 from jaxlimit.simulation._sstep import SStep as SStep
 from jaxlimit.simulation._stepwise import Stepwise as Stepwise

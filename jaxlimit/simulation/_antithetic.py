@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jaxlimit._arguments import positive_integer, require
+from jaxlimit._arguments import instance, positive_integer, require
 from jaxlimit._lanes import Progress
 from jaxlimit._typing import ArrayLike, RandomKey
+from jaxlimit.networks import Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
@@ -67,6 +68,7 @@ def antithetic(
         >>> bool((pair.fine.values - mean).std() < 0.2 * pair.fine.values.std())
         True
     """
+    instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     width = positive_integer("width", width)
     require(width % 2 == 0, "width", "be even", f"it is {width}")
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxlimit._arguments import STEP_LIMIT, require
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import empirical_gram
-from jaxlimit.networks import AbstractNetwork, Neurons, Shallow
+from jaxlimit.networks import AbstractNetwork
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import AbstractScaling
 from jaxlimit.simulation._draws import parameters_key, replica_key
@@ -61,11 +61,13 @@ def require_representable(x: Host, y: Host, extra: Host, kind: np.dtype) -> None
         )
 
 
-def check_observable(observe: Callable[[Neurons, Neurons], Any], width: int, inputs: int, kind: np.dtype) -> int:
+def check_observable(
+    observe: Callable[[Any, Any], Any], network: AbstractNetwork, width: Any, inputs: int, kind: np.dtype
+) -> int:
     """Trace the observable once, without computing: every leaf must be numbers. Returns their bytes."""
     wrong: list[str] = []
 
-    def traced(now: Neurons, start: Neurons) -> Any:
+    def traced(now: Any, start: Any) -> Any:
         found = observe(now, start)
         for leaf in jax.tree.leaves(found):
             dtype = getattr(leaf, "dtype", np.dtype(type(leaf)) if isinstance(leaf, int | float | complex) else None)
@@ -75,8 +77,9 @@ def check_observable(observe: Callable[[Neurons, Neurons], Any], width: int, inp
                 wrong.append(f"an array of {dtype}")
         return None if wrong else found
 
-    c, w = jax.ShapeDtypeStruct((width,), kind), jax.ShapeDtypeStruct((width, inputs), kind)
-    shapes = jax.eval_shape(lambda *parts: traced(Neurons(*parts[:2]), Neurons(*parts[2:])), c, w, c, w)
+    drawn = jax.eval_shape(lambda: network.init(width, inputs, jax.random.key(0)))
+    start = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, kind), drawn)
+    shapes = jax.eval_shape(traced, start, start)
     require(not wrong, "observe", "return a pytree of arrays of numbers", f"it returned {', '.join(wrong)}")
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
@@ -109,19 +112,25 @@ def check_stability(problem: Problem, width: int, key: RandomKey, batch: int | N
         # No eigenvalue of B diag(π) is larger than the largest B(x, x).
         largest, bound = float(_largest_diagonal(problem.network, key, x)), "max_m B(x_m, x_m)"
     step = problem.learning_rate * curvature * largest / width
+    where = f"α = {problem.learning_rate:g} at width {width}"
+    require_stable(step, f"α max |ℓ''| {bound}/N", where, "lower it or widen the network")
+
+
+def require_stable(step: float, what: str, where: str, remedy: str) -> None:
+    """Raise ``ValueError`` where a step multiplies residuals by more than −1: `what` names the factor."""
     require(
         math.isfinite(step) and step <= 2.0,
         "learning_rate",
-        f"keep a step stable, α max |ℓ''| {bound}/N ≤ 2",
-        f"α = {problem.learning_rate:g} at width {width} gives {step:.3g}: lower it or widen the network",
+        f"keep a step stable, {what} ≤ 2",
+        f"{where} gives {step:.3g}: {remedy}",
     )
 
 
-def warn_without_limit(scaling: AbstractScaling, network: Shallow) -> None:
+def warn_without_limit(scaling: AbstractScaling, network: Any) -> None:
     """Experiments with E c ≠ 0 are published, so they run; but nothing they do converges for γ < 1."""
     mean = network.initial.c.mean
     if mean != 0.0 and getattr(scaling, "gamma", 1.0) < 1.0:
         warnings.warn(
             f"E c = {mean:g} ≠ 0: the outputs at the start grow with the width and have no limit for γ < 1.",
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -4,6 +4,7 @@ import numpy as np
 
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._control import SHORTEST
+from jaxlimit.simulation._families import family
 from jaxlimit.simulation._sstep import SStep
 from jaxlimit.simulation._state import Run
 from jaxlimit.simulation._stepwise import Stepwise
@@ -25,7 +26,7 @@ GAIN = 2.0
 def chosen_method(run: Run) -> AbstractMethod:
     """`Stepwise`, or `SStep` within TOLERANCE in float32 where it costs less than half; float64 asks for the chain."""
     exact = Stepwise()
-    if run.optimiser is not None:
+    if run.optimiser is not None or not family(run.network).in_blocks:
         return exact
     if run.dtype != np.float32 or run.width < NARROW:
         return exact

@@ -4,6 +4,8 @@ Replica r uses fold_in(fold_in(key, DOMAIN), r), so chunking, sharding and resum
 domain tag keeps its streams apart from whatever else the user draws from the same key.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from jaxtyping import Array, Float, Int, UInt
 
 from jaxlimit._arguments import natural_number, optional_positive_integer, positive_integer, random_key
 from jaxlimit._typing import Host, RandomKey
-from jaxlimit.networks import AbstractNetwork, Neurons
+from jaxlimit.networks import AbstractNetwork
 from jaxlimit.problem import Problem
 
 DOMAIN = 0x6A61786C  # "jaxl"
@@ -38,6 +40,22 @@ def parameters_key(replica: RandomKey) -> RandomKey:
     return jax.random.fold_in(replica, PARAMETERS)
 
 
+def start_key(key: RandomKey, replica: int) -> RandomKey:
+    """The key from which replica number `replica` of `simulate` draws its start: `network.init(width, inputs, it)`.
+
+    It depends on no width, and a wider network begins with a narrower one's neurons: particles drawn from it contain
+    the replica's own.
+
+        >>> import jax, numpy as np, jaxlimit as jl
+        >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
+        >>> c, _, _ = jl.simulation.draws(problem, 8, jax.random.key(0), replica=5, steps=0)
+        >>> wide = problem.network.init(64, 3, jl.simulation.start_key(jax.random.key(0), 5))
+        >>> bool(np.allclose(wide.c[:8], c, rtol=1e-6))
+        True
+    """
+    return parameters_key(replica_key(random_key(key), natural_number("replica", replica)))
+
+
 def thresholds(weights: Float[Host, " points"]) -> UInt[Host, " points_less_one"]:
     """Where 32 random bits pass from one data point to the next: ⌊2³² (π_1 + … + π_m)⌋, m < M.
 
@@ -61,13 +79,14 @@ def index_block(
 
 
 def draws(
-    problem: Problem, width: int, key: RandomKey, replica: int, steps: int, batch: int | None = 1
-) -> tuple[Float[Host, " neurons"], Float[Host, "neurons inputs"], Int[Host, "..."]]:
+    problem: Problem, width: Any, key: RandomKey, replica: int, steps: int, batch: int | None = 1
+) -> tuple[Any, Any, Int[Host, "..."]]:
     """What replica number `replica` of `simulate` uses: c [neurons], w [neurons, inputs], indices [steps].
 
     For replaying one path elsewhere, in original coordinates. Parameters are float32 (a float64 run
     casts them exactly); indices do not depend on the precision. With `batch` > 1 they are [steps, batch]; with
-    `batch=None` nothing is drawn for a step on all points, and they are [steps, 0].
+    `batch=None` nothing is drawn for a step on all points, and they are [steps, 0]. For a `Multilayer` network, whose
+    width is a tuple, the first two are the tuples of weights and of biases.
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
@@ -75,20 +94,21 @@ def draws(
         >>> c.shape, w.shape, indices.shape
         ((8,), (8, 3), (20,))
     """
-    width = positive_integer("width", width)
+    width = tuple(positive_integer("width", n) for n in width) if np.ndim(width) else positive_integer("width", width)
     count = natural_number("steps", steps)
     own = replica_key(random_key(key), natural_number("replica", replica))
     batch = optional_positive_integer("batch", batch)
     parameters = _start(problem.network, width, problem.data.inputs, parameters_key(own))
+    first, second = jax.tree.map(np.asarray, tuple(parameters))
     if batch is None:
-        return np.asarray(parameters.c), np.asarray(parameters.w), np.zeros((count, 0), np.int32)
+        return first, second, np.zeros((count, 0), np.int32)
     bounds = jnp.asarray(thresholds(problem.data.weights))
     blocks = [np.asarray(index_block(own, b, bounds, batch)) for b in range(-(-count // block_steps(batch)))]
     indices = np.concatenate([np.zeros((0, batch), np.int32), *blocks])[:count]
-    return np.asarray(parameters.c), np.asarray(parameters.w), indices[:, 0] if batch == 1 else indices
+    return first, second, indices[:, 0] if batch == 1 else indices
 
 
 @eqx.filter_jit
-def _start(network: AbstractNetwork, width: int, inputs: int, key: RandomKey) -> Neurons:
+def _start(network: AbstractNetwork, width: Any, inputs: int, key: RandomKey) -> Any:
     """Compiled like the simulation: in one program XLA rounds mean + std·z once, in two programs twice."""
     return network.init(width, inputs, key)

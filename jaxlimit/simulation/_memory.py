@@ -18,12 +18,12 @@ MOST_ON_CPU, MOST_ON_DEVICE = 64, 1024
 
 def parameters(run: Run) -> int:
     """Bytes of the parameters of a replica in the span of the data."""
-    return run.dtype.itemsize * run.width * (run.rank + 1)
+    return run.dtype.itemsize * run.numbers(run.rank)
 
 
 def features(run: Run, points: int) -> int:
     """Bytes of one number per neuron and point."""
-    return run.dtype.itemsize * run.width * points
+    return run.dtype.itemsize * run.neurons * points
 
 
 def lanes_in_cache(run: Run) -> int:
@@ -44,7 +44,7 @@ def require_room(run: Run, chain: Chain, replicas: int, times: int, observed: in
     data, what a method needs, and the features of a save.
     """
     result = times * (run.dtype.itemsize * (run.points + run.extra + 1) + observed)
-    drawn = 4 * run.width * (run.problem.data.inputs + 1)
+    drawn = 4 * run.numbers(run.problem.data.inputs)
     lane = chain.lanes * (drawn + parameters(run) + chain.state + features(run, run.points + run.extra)) + chain.scratch
     host = available_on_host()
     on_host = workers * lane if run.on_cpus else 0

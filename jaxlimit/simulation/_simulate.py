@@ -21,25 +21,23 @@ from jaxlimit._arguments import (
     save_times,
 )
 from jaxlimit._lanes import Progress, chosen_devices, crew, run_lanes
+from jaxlimit._span import Span, span
 from jaxlimit._typing import ArrayLike, RandomKey
-from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._checks import (
     check_observable,
-    check_stability,
     diverged_at,
     require_representable,
-    warn_without_limit,
 )
 from jaxlimit.simulation._choose import chosen_method
 from jaxlimit.simulation._draws import replica_key, thresholds
+from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import require_room
-from jaxlimit.simulation._optimiser import Optimiser, at_width
+from jaxlimit.simulation._optimiser import Optimiser
 from jaxlimit.simulation._plan import pieces
-from jaxlimit.simulation._span import Span, span
-from jaxlimit.simulation._state import Constants, Run, begin
+from jaxlimit.simulation._state import Constants, Run
 
 REPLICA_LIMIT = 2**32
 """Replica numbers are folded into the key as 32-bit integers."""
@@ -47,14 +45,14 @@ REPLICA_LIMIT = 2**32
 
 def simulate(
     problem: Problem,
-    width: int,
+    width: int | tuple[int, ...],
     ts: ArrayLike,
     *,
     replicas: int,
     key: RandomKey,
     method: AbstractMethod | None = None,
     at: ArrayLike | None = None,
-    observe: Callable[[Neurons, Neurons], Any] | None = None,
+    observe: Callable[[Any, Any], Any] | None = None,
     batch: int | None = 1,
     optimiser: Optimiser | None = None,
     dtype: Any = jnp.float32,
@@ -106,13 +104,13 @@ def simulate(
 
 def train(
     problem: Problem,
-    width: int,
+    width: int | tuple[int, ...],
     ts: ArrayLike,
     replicas: int,
     key: RandomKey,
     method: AbstractMethod | None,
     at: ArrayLike | None,
-    observe: Callable[[Neurons, Neurons], Any] | None,
+    observe: Callable[[Any, Any], Any] | None,
     batch: int | None,
     optimiser: Optimiser | None,
     dtype: Any,
@@ -122,8 +120,9 @@ def train(
     half: int | None,
 ) -> Samples:
     """`simulate`; with `half` 0 or 1, of that half of networks twice as wide, on every other of their samples."""
-    network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
-    width, replicas = positive_integer("width", width), positive_integer("replicas", replicas)
+    network = instance("problem", problem, Problem).network
+    networks = family(network)
+    width, replicas = networks.width(problem, width), positive_integer("replicas", replicas)
     batch, first = optional_positive_integer("batch", batch), natural_number("first", first)
     require(replicas <= REPLICA_LIMIT, "replicas", "be at most 2³²", f"it is {replicas}")
     require(first + replicas <= REPLICA_LIMIT, "first", "keep replica numbers below 2³²", f"it is {first}")
@@ -136,8 +135,8 @@ def train(
     extra = np.zeros((0, inputs)) if at is None else real_array("at", at, 2)
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     require_representable(problem.data.x, problem.data.y, extra, kind)
-    seen = 0 if observe is None else check_observable(observe, width, inputs, kind)
-    transformation = at_width(optimiser, width, inputs, kind)
+    seen = 0 if observe is None else check_observable(observe, network, width, inputs, kind)
+    transformation = networks.transformation(optimiser, width, inputs, kind)
     # An optimiser may work coordinate by coordinate: the span of the data is then nothing special.
     reduced = span(problem.data.x, extra) if transformation is None else Span(problem.data.x, extra, None, None)
     rank, saves = reduced.x.shape[1], len(np.unique(steps))
@@ -148,12 +147,8 @@ def train(
     chain = instance("method", method, AbstractMethod, "be a method like Stepwise()").chain(run)
     count = -(-replicas // chain.lanes)
     require_room(run, chain, replicas, steps.size, seen, len(crew(count, chosen)))
-    if transformation is None:
-        check_stability(problem, width, key, batch)
-    warn_without_limit(problem.scaling, network)
-
-    output = problem.scaling.output(width)
-    increment = problem.learning_rate * problem.scaling.learning_rate(width) * output
+    networks.check(problem, width, key, batch, transformation is None)
+    factors = jax.tree.map(lambda number: np.asarray(number, kind), networks.factors(problem, width))
     host: dict[str, Any] = {
         "x": reduced.x.astype(kind),
         "y": problem.data.y.astype(kind),
@@ -162,8 +157,8 @@ def train(
         "remainder": None if reduced.remainder is None else reduced.remainder.astype(kind),
         "bounds": thresholds(problem.data.weights),
         "weights": problem.data.weights.astype(kind) if batch is None else None,
-        "output": np.asarray(output, kind),
-        "increment": np.asarray(increment, kind),
+        "output": factors.output,
+        "increment": factors.increment,
         "half": None if half is None else np.asarray(half, np.int32),
     }
     lanes, plan = chain.lanes, pieces(steps, chain)
@@ -176,7 +171,7 @@ def train(
         def lane(number: int, check: Callable[[], None]) -> Any:
             keys = _lane_keys(base, np.asarray(first + number * lanes + np.arange(lanes), np.uint32))
             real = jnp.asarray(min(lanes, replicas - number * lanes), jnp.int32)
-            moving, fixed = begin(network, constants, keys, real, width, observe is not None, not run.on_cpus)
+            moving, fixed = networks.begin(network, constants, keys, real, width, observe is not None, not run.on_cpus)
             saved = []
             for piece in plan:
                 check()

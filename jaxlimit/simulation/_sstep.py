@@ -13,6 +13,7 @@ from jaxlimit.simulation import _blocks, _blocks_native, _native
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._control import MARGIN, MOST_SHARING, SHARING, SHORTEST, START, Rule
 from jaxlimit.simulation._cost import sstep_seconds
+from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import features, lanes_on_device, parameters
 from jaxlimit.simulation._state import Chain, Run
 
@@ -127,6 +128,8 @@ class SStep(AbstractMethod):
 
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
+        kind, known = type(run.network).__name__, family(run.network).in_blocks
+        require(known, "method", f"be Stepwise() for a {kind} network", "blocks are made for Shallow networks")
         require(run.optimiser is None, "method", "be Stepwise() with an optimiser", "blocks are steps of SGD")
         rule, likely = self._rule(run)
         missing = _native.missing(run.network, run.problem.loss, run.devices)

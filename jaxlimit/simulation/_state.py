@@ -1,6 +1,7 @@
 """The state of a lane: what replicas share, what steps change, how it starts and what is read off it."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._draws import block_steps, index_block, parameters_key
 
-Observe = Callable[[Neurons, Neurons], Any]
+Observe = Callable[[Any, Any], Any]
 """The user's observable: (parameters, start) → a pytree of arrays, both in original coordinates."""
 
 Advance = Callable[..., tuple[Any, Float[Array, "lanes saves points"], Float[Array, "lanes saves"] | None, Any]]
@@ -38,8 +39,8 @@ class Run(NamedTuple):
     """
 
     problem: Problem
-    network: Shallow
-    width: int
+    network: Any
+    width: Any
     rank: int
     extra: int
     steps: int
@@ -58,6 +59,16 @@ class Run(NamedTuple):
     def samples(self) -> int:
         """Points whose gradients a step takes."""
         return self.points if self.batch is None else self.batch
+
+    @property
+    def neurons(self) -> int:
+        """Neurons of all hidden layers."""
+        return int(np.sum(self.width))
+
+    def numbers(self, inputs: int) -> int:
+        """How many weights a replica has where inputs have so many coordinates."""
+        layers = (inputs, *np.atleast_1d(self.width).tolist(), 1)
+        return sum(below * own for below, own in pairwise(layers))
 
     @property
     def gamma(self) -> float:
@@ -92,7 +103,8 @@ class Constants(NamedTuple):
     """What every replica shares, on one device: the data in their span, factors, how indices are drawn.
 
     `half` is 0 or 1 where the networks are one half of networks twice as wide, None where they are whole. Where
-    `batch` is None a step takes all points, with these `weights`; else there are none.
+    `batch` is None a step takes all points, with these `weights`; else there are none. `output` and `increment`
+    are what the family of the networks makes of the width: one number each, or one per layer.
     """
 
     x: Float[Array, "points rank"]
@@ -102,8 +114,8 @@ class Constants(NamedTuple):
     remainder: Float[Array, "extra inputs"] | None
     bounds: UInt[Array, " m"]
     weights: Float[Array, " points"] | None
-    output: Float[Array, ""]
-    increment: Float[Array, ""]
+    output: Any
+    increment: Any
     half: Int[Array, ""] | None
     batch: int | None
     inputs: int

@@ -11,4 +11,5 @@ from jaxlimit.studies._build import rule_from as rule_from
 from jaxlimit.studies._build import xavier_arguments as xavier_arguments
 from jaxlimit.studies._definiteness import definiteness as definiteness
 from jaxlimit.studies._definiteness_sampled import sampled_definiteness as sampled_definiteness
+from jaxlimit.studies._mean_field import mean_field as mean_field
 from jaxlimit.studies._xavier import xavier as xavier

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 import jaxlimit as jl
+from jaxlimit._span import span
 from jaxlimit.simulation._draws import replica_key, thresholds
-from jaxlimit.simulation._span import span
 from jaxlimit.simulation._state import Constants, Run, begin
 from tests import systems
 from tests.cases import ACTIVATIONS, each, most_slow

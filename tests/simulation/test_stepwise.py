@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
+from jaxlimit._span import span
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.initial import AbstractLaw
 from jaxlimit.losses import AbstractLoss
-from jaxlimit.simulation._span import span
 from tests import systems
 from tests.cases import ACTIVATIONS, CHAINS, LAWS, LOSSES, SCALINGS, each, most_slow
 from tests.oracle import assert_same, drawn, largest_difference, replay

@@ -1,27 +1,9 @@
-"""How the output and the learning rate shrink with the width, and how steps become limit time."""
-
-import math
-from abc import abstractmethod
+"""Powers of the width."""
 
 import equinox as eqx
 
-from jaxlimit._arguments import STEP_LIMIT, positive_integer, positive_number, require
-
-
-class AbstractScaling(eqx.Module):
-    """A sequence of factors in the width N: what makes a family of networks converge."""
-
-    @abstractmethod
-    def output(self, width: int) -> float:
-        """Factor in front of Σ_i c_i σ(w_i·x)."""
-
-    @abstractmethod
-    def learning_rate(self, width: int) -> float:
-        """Factor on α for the gradient step at this width."""
-
-    @abstractmethod
-    def steps(self, t: float, width: int) -> int:
-        """Number of SGD steps at limit time t."""
+from jaxlimit._arguments import positive_integer, positive_number, require
+from jaxlimit.scalings._base import AbstractScaling, whole_steps
 
 
 class PowerScaling(AbstractScaling):
@@ -57,13 +39,7 @@ class PowerScaling(AbstractScaling):
         0.29 · 100 is 28.999999999999996 in floating point and means 29 steps. Raises ``ValueError``
         when the count would not fit a 32-bit step counter.
         """
-        product = float(t) * positive_integer("width", width)
-        require(math.isfinite(product), "ts", "stay below 2³¹ steps", f"t = {t:g} at width {width} overflows")
-        nearest = round(product)
-        # Rounding of t and of the product moves it by at most two units in the last place.
-        count = nearest if abs(product - nearest) <= 2.0**-51 * max(1.0, abs(product)) else math.floor(product)
-        require(count < STEP_LIMIT, "ts", "stay below 2³¹ steps", f"t = {t:g} at width {width} means {count} steps")
-        return count
+        return whole_steps(float(t) * positive_integer("width", width), f"t = {t:g} at width {width}")
 
 
 def Xavier() -> PowerScaling:

@@ -1,4 +1,4 @@
-"""The data in coordinates of their own span: the chain moves w nowhere else."""
+"""The data in coordinates of their own span: training moves w nowhere else."""
 
 from typing import NamedTuple
 

@@ -1,0 +1,192 @@
+"""How a network of finite width fluctuates around its limit, from influence functions of the particles."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxlimit._arguments import require
+from jaxlimit._typing import Host
+from jaxlimit.limits._particles import Particles, State, fastest_rate, product
+from jaxlimit.paths import GaussianPath
+
+GROUPS = 8
+"""Disjoint groups of particles whose spread is the Monte Carlo error; below 2 particles each there is none."""
+FEWEST, PER_RATE = 32, 4
+"""Steps of the fixed grid: so many at least, and so many in the time 1/λ_max of the fastest mode."""
+ORDER = 2
+"""Of the grid: halving its steps divides the error by four."""
+
+
+class Fluctuation(eqx.Module):
+    """Covariance of √N(h^N_t − h_t) to leading order, for networks of width N with the ε of the flow.
+
+    `initial` and `sgd` [times, points, points] are its two independent parts: the sampling of the neurons' start, and
+    the noise of drawing `batch` samples a step; each is zero where it was switched off. Points are the data, then
+    the extra inputs. The diagonals have the Monte Carlo standard errors `initial_standard_error` and
+    `sgd_standard_error` [times, points], from the spread of 8 disjoint groups of particles, and `discretisation`
+    estimates the error of the diagonal of both together that the grid of `steps` steps leaves.
+    """
+
+    ts: Float[Host, " times"]
+    initial: Float[Host, "times points points"]
+    sgd: Float[Host, "times points points"]
+    initial_standard_error: Float[Host, "times points"]
+    sgd_standard_error: Float[Host, "times points"]
+    discretisation: Float[Host, "times points"]
+    epsilon: float = eqx.field(static=True)
+    batch: int | None = eqx.field(static=True)
+    particles: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+
+    @property
+    def covariance(self) -> Float[Host, "times points points"]:
+        """Both parts together."""
+        return self.initial + self.sgd
+
+    @property
+    def standard_error(self) -> Float[Host, "times points"]:
+        """Of the diagonal of `covariance`: both parts' errors as if they were fully dependent."""
+        return self.initial_standard_error + self.sgd_standard_error
+
+    @property
+    def law(self) -> GaussianPath:
+        """N(0, covariance), the limit law of √N(h^N_t − h_t)."""
+        return GaussianPath(self.ts, np.zeros(self.initial.shape[:2]), self.covariance)
+
+
+def fluctuation(
+    population: Particles,
+    epsilon: float,
+    h0: Float[Host, " all"],
+    ts: Float[Host, " times"],
+    initial: bool,
+    sgd: bool,
+    batch: int | None,
+    steps: int | None,
+) -> Fluctuation:
+    """Both parts with their errors; h0 is the start of the limit. RuntimeError where the grid is too coarse."""
+    size = population.count // GROUPS
+    require(size >= 2, "particles", f"be at least {2 * GROUPS} for a standard error", f"it is {population.count}")
+    count = max(FEWEST, math.ceil(PER_RATE * fastest_rate(population) * float(ts[-1]))) if steps is None else steps
+    parts = [population.part(slice(k * size, (k + 1) * size)) for k in range(GROUPS)]
+    asked = (epsilon, h0, ts, initial, sgd, 1 if batch is None else batch)
+    coarse = max(1, count // 2)
+    whole = _parts(population, *asked, count)
+    spread = [_parts(part, *asked, coarse) for part in parts]
+    fine = _parts(parts[0], *asked, count)
+    diagonals = np.array([[np.diagonal(cov, axis1=1, axis2=2) for cov in pair] for pair in spread])
+    error = diagonals.std(axis=0, ddof=1) / math.sqrt(GROUPS)
+    change = sum(np.diagonal(cov, axis1=1, axis2=2) for cov in fine) - diagonals[0].sum(axis=0)
+    # What is left of the error of the coarse grid, the difference, on the fine one.
+    left = np.abs(change) / (2**ORDER - 1)
+    zero = not sgd or batch is None
+    sampled = np.zeros_like(whole[1]) if zero else whole[1]
+    doubt = np.zeros_like(error[1]) if zero else error[1]
+    return Fluctuation(ts, whole[0], sampled, error[0], doubt, left, epsilon, batch, population.count, count)
+
+
+def _parts(
+    population: Particles,
+    epsilon: float,
+    h0: Host,
+    ts: Host,
+    initial: bool,
+    sgd: bool,
+    batch: int,
+    steps: int,
+) -> tuple[Host, Host]:
+    """The two covariances [times, all, all] of these particles on a grid of about so many steps, in float64."""
+    dtype = population.w.dtype
+    gaps = np.diff(ts, prepend=0.0)
+    counts = [0 if gap == 0 else max(1, math.ceil(steps * gap / ts[-1] - 1e-9)) for gap in gaps]
+    lengths = np.concatenate([np.full(n, gap / max(1, n)) for n, gap in zip(counts, gaps, strict=True)])
+    start, noise = _covariances(
+        population,
+        jnp.asarray(epsilon, dtype),
+        jnp.asarray(h0, dtype),
+        jnp.asarray(lengths, dtype),
+        tuple(np.cumsum(counts).tolist()),
+        initial,
+    )
+    found = np.asarray(start, np.float64) * float(initial), np.asarray(noise, np.float64) * float(sgd) / batch
+    if not all(bool(np.all(np.isfinite(part))) for part in found):
+        raise RuntimeError(f"The fixed grid of {len(lengths)} steps is unstable: raise `steps`.")
+    return found
+
+
+@eqx.filter_jit
+def _covariances(
+    population: Particles,
+    epsilon: Array,
+    h0: Float[Array, " all"],
+    lengths: Float[Array, " steps"],
+    saved: tuple[int, ...],
+    initial: bool,
+) -> tuple[Float[Array, "times all all"], Float[Array, "times all all"]]:
+    """Sampling of the start, and of the data at one sample a step.
+
+    Particle i gets the mass (1 + a_i)/P, and the residual in step k the forcing f_k. One reverse pass for each output
+    gives both ∂h/∂a, whose P-fold is the influence of a neuron, and ∂h/∂f, the response to the noise α e_m(1 − π_m).
+    """
+    count, weights = population.count, population.weights
+    own = population.c[:, None] * population.features() / epsilon if initial else None
+
+    def outputs(masses: Array, forcing: Array) -> Array:
+        h = h0 if own is None else h0 + product(masses, own) / count
+        shares = (1.0 + masses) / count
+
+        def step(state: State, given: tuple[Array, Array]) -> tuple[State, Array]:
+            length, push = given
+            moved = _runge_kutta(population, epsilon, state, shares, push, length)
+            return moved, moved.h
+
+        _, hs = lax.scan(jax.checkpoint(step), population.begin(h), (lengths, forcing))
+        return jnp.concatenate([h[None], hs])
+
+    forcing = jnp.zeros((lengths.size, weights.size), h0.dtype)
+    hs, back = jax.vjp(outputs, jnp.zeros((count,), h0.dtype), forcing)
+    drive = population.drive(0.5 * (hs[1:] + hs[:-1]))
+
+    def at_time(index: Array) -> tuple[Array, Array]:
+        def one(point: Array) -> tuple[Array, Array]:
+            return back(jnp.zeros_like(hs).at[index, point].set(1.0))
+
+        masses, impulses = lax.map(one, jnp.arange(h0.size, dtype=jnp.int32))
+        influence = count * (masses - jnp.mean(masses, axis=1, keepdims=True))
+        start = product(influence, influence.T) / (count - 1)
+        # Per unit of time and of π_m: the response to drawing m, with the residual that m has.
+        response = impulses / (lengths[:, None] * weights) * drive
+        response = response - jnp.sum(response * weights, axis=2, keepdims=True)
+        scaled = (response * jnp.sqrt(lengths[:, None] * weights)).reshape(h0.size, -1)
+        return start, product(scaled, scaled.T)
+
+    return lax.map(at_time, jnp.asarray(saved, jnp.int32))
+
+
+def _runge_kutta(
+    population: Particles, epsilon: Array, state: State, masses: Array, forcing: Array, length: Array
+) -> State:
+    """One classical step of order 4."""
+
+    def field(now: State) -> State:
+        return population.field(epsilon, now, masses, forcing)
+
+    def ahead(slope: State, share: float) -> State:
+        return jax.tree.map(lambda s, v: s + share * length * v, state, slope)
+
+    first = field(state)
+    second = field(ahead(first, 0.5))
+    third = field(ahead(second, 0.5))
+    fourth = field(ahead(third, 1.0))
+
+    def combined(s: Array, *slopes: Any) -> Array:
+        one, two, three, four = slopes
+        return s + length / 6.0 * (one + 2.0 * two + 2.0 * three + four)
+
+    return jax.tree.map(combined, state, first, second, third, fourth)
