@@ -6,6 +6,7 @@ One colour has one meaning throughout: blue is simulated at width N, vermillion 
 proved, black is given.
 """
 
+from jaxlimit.plots._against_gamma import against_gamma as against_gamma
 from jaxlimit.plots._definiteness import approach as approach
 from jaxlimit.plots._definiteness import definiteness as definiteness
 from jaxlimit.plots._files import png_bytes as png_bytes

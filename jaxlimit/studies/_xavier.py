@@ -19,6 +19,7 @@ from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation import AbstractMethod, simulate
+from jaxlimit.studies._shares import Shares
 from jaxlimit.studies._xavier_claims import Evidence, claims
 from jaxlimit.studies._xavier_panels import panels
 
@@ -88,7 +89,7 @@ def xavier(
     law_key, path_key, neuron_key = (jax.random.fold_in(key, i) for i in range(3))
 
     runs = [(at_law, replicas), *((width, path_replicas * min(8, sizes[-1] // width)) for width in sizes)]
-    share = _Shares(progress, [float(r) * w * w for w, r in runs])
+    share = Shares(progress, [float(r) * w * w for w, r in runs])
 
     def run(position: int, stream: RandomKey, observe: Any) -> Samples:
         width, count = runs[position]
@@ -218,18 +219,3 @@ def _configuration(
         "lanes": {str(s.width): s.lanes for s in (law_samples, *evidence.path_samples)},
         "dtype": np.dtype(dtype).name,
     }
-
-
-class _Shares:
-    """One progress bar over several runs, weighted by their work."""
-
-    def __init__(self, progress: Progress | None, work: Sequence[float]):
-        self._progress, self._work = progress, work
-
-    def part(self, position: int) -> Progress | None:
-        """The progress function of one run."""
-        overall = self._progress
-        if overall is None:
-            return None
-        before, total = sum(self._work[:position]), sum(self._work)
-        return lambda done, of: overall(before + self._work[position] * done / of, total)
