@@ -3,6 +3,7 @@
 They run before any compute starts and look at concrete values only; nothing here is traced.
 """
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -27,9 +28,27 @@ def require(condition: bool, name: str, must: str, but: str) -> None:
 
 def instance(name: str, value: Any, kind: type[T] | Callable[..., T], must: str | None = None) -> T:
     """The value, if it is of this kind; `must` replaces "be a <kind>" in the message."""
-    found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-    require(isinstance(value, cast(type, kind)), name, must or f"be a {kind.__name__}", f"it is {found}")
+    wanted = cast(type, kind)
+    if isinstance(value, type) or inspect.isfunction(value):
+        made = value if isinstance(value, type) else inspect.signature(value).return_annotation
+        hint = f" (call it: {value.__name__}())" if _made_of_nothing(value, made, wanted) else ""
+        found = f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}{hint}"
+    else:
+        found = _with_article(type(value).__name__)
+    require(isinstance(value, wanted), name, must or f"be {_with_article(kind.__name__)}", f"it is {found}")
     return cast(T, value)
+
+
+def _made_of_nothing(maker: Callable[..., Any], made: Any, wanted: type) -> bool:
+    """Whether a call without arguments makes what is wanted."""
+    fits = isinstance(made, type) and issubclass(made, wanted) and not inspect.isabstract(made)
+    return fits and all(p.default is not inspect.Parameter.empty for p in inspect.signature(maker).parameters.values())
+
+
+def _with_article(name: str) -> str:
+    """A Relu, an Erf, a Uniform."""
+    vowel = name[:1].lower() in {*"aeio"} or (name[:1].lower() == "u" and not name.lower().startswith("uni"))
+    return f"{'an' if vowel else 'a'} {name}"
 
 
 def items(name: str, value: Any, kind: str) -> tuple[Any, ...]:

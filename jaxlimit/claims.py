@@ -117,6 +117,25 @@ def above(value: float, digits: int = 6) -> str:
     return _rounded(value, digits, ROUND_CEILING)
 
 
+def enclosure(lower: float, upper: float) -> tuple[str, str]:
+    """The ends of an interval as text, rounded outwards, with as many digits as they share and two more.
+
+    At least four digits and at most fifteen, which float64 keeps.
+
+        >>> import jaxlimit as jl
+        >>> jl.claims.enclosure(0.0137512345678, 0.0137512345679)
+        ('0.0137512345678', '0.0137512345679')
+        >>> jl.claims.enclosure(0.25, 0.5)
+        ('0.25', '0.5')
+    """
+    size, apart = max(abs(lower), abs(upper)), upper - lower
+    # size/apart has the digits that both ends share before the first in which they may differ.
+    known = math.isfinite(apart) and math.isfinite(size) and apart > 0
+    shared = math.floor(math.log10(max(size / apart, 1.0))) if known else 0 if apart else 15
+    digits = min(15, max(4, shared + 2))
+    return below(lower, digits), above(upper, digits)
+
+
 def _rounded(value: float, digits: int, rounding: str) -> str:
     if not math.isfinite(value):
         return str(value)

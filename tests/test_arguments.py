@@ -218,3 +218,18 @@ def test_without_x64_the_main_path_runs_in_float32_and_refuses_float64():
     result = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("float32")
+
+
+def test_an_instance_is_asked_for_and_refused_in_english():
+    for value, kind, text in (
+        (3, jl.activations.Erf, "must be an Erf, but it is an int"),
+        (jl.activations.Erf(), jl.initial.Uniform, "must be a Uniform, but it is an Erf"),
+        (jl.scalings.Xavier, jl.scalings.AbstractScaling, "but it is the function Xavier (call it: Xavier())"),
+        (jl.activations.Erf, jl.activations.AbstractActivation, "but it is the class Erf (call it: Erf())"),
+        (jl.activations.Hermite, jl.activations.AbstractActivation, "but it is the class Hermite."),
+        (jl.activations.Erf, jl.initial.Uniform, "but it is the class Erf."),
+        (jl.scalings.AbstractScaling, jl.scalings.AbstractScaling, "but it is the class AbstractScaling."),
+    ):
+        with pytest.raises(ValueError, match=r"^Argument `a` must be an? ") as refusal:
+            arguments.instance("a", value, kind)
+        assert text in str(refusal.value)

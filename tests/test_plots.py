@@ -1,5 +1,6 @@
 """Figures draw the numbers they were given, say when nothing is decided, and need Matplotlib only to draw."""
 
+import io
 import math
 import subprocess
 import sys
@@ -177,10 +178,33 @@ def test_a_spectrum_is_drawn_in_decreasing_order_with_its_certified_interval():
 
 
 def test_the_printed_enclosure_contains_the_certified_one():
-    lower, upper = 0.0123456, 0.0123457
-    ax = plots.spectrum([1.0, upper], lower, upper)
-    printed = [float(word) for word in texts(ax)[1].split() if word.startswith("0.")]
-    assert printed == [0.01234, 0.01235]
+    for lower, upper, expected in (
+        (0.01234567, 0.01234571, ["0.01234566", "0.01234571"]),  # five digits in common, and two
+        (0.01375123456781, 0.01375123456792, ["0.0137512345678", "0.01375123456793"]),
+        (0.0123456, 0.0234567, ["0.01234", "0.02346"]),
+    ):
+        ax = plots.spectrum([1.0, upper], lower, upper)
+        printed = [word for word in texts(ax)[1].split() if word.startswith("0.")]
+        assert printed == expected
+        assert float(printed[0]) <= lower < upper <= float(printed[1])
+
+
+@pytest.mark.parametrize("upper", [0.01375123456792, 1.2345678901235e-05, 0.5])
+def test_the_enclosure_and_its_proviso_fit_on_the_sheet(upper: float):
+    ax = plots.spectrum([1.0, upper], upper * (1 - 1e-12), upper, status="PROVED_PD", floor=1e-15, assumptions=("a",))
+    assert texts(ax)[1].startswith("PROVED_PD, given error estimates")
+    ax.figure.savefig(io.BytesIO(), format="png")
+    assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.x1
+
+
+def test_bounds_that_rest_on_estimates_say_so_in_every_figure():
+    loss = plots.loss(TS, np.exp(-TS), 0 * TS, np.exp(-TS), np.exp(-TS / 2), width=2, assumptions=("a",))
+    smallest = plots.lambda_min_along_training(TS, np.ones((3, TS.size)), 1.0, 0.9, width=64, assumptions=("a",))
+    for ax in (loss, smallest):
+        assert any("proved" in text and "given error estimates" in text for text in texts(ax))
+    assert any("N=64" in text for text in texts(smallest))
+    loss = plots.loss(TS, np.exp(-TS), 0 * TS, np.exp(-TS), np.exp(-TS / 2), width=2)
+    assert not any("given" in text for text in texts(loss))
 
 
 def test_eigenvalues_that_rounded_below_zero_and_an_undecided_certificate_are_shown():

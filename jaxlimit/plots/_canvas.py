@@ -21,6 +21,9 @@ else:  # annotations are evaluated when types are checked at run time: they must
 SIMULATED, LIMIT, PROVED, GIVEN = "#0072B2", "#D55E00", "#009E73", "#000000"
 """One meaning, one colour: Okabe and Ito's palette, safe for the colour-blind."""
 
+ESTIMATED = "given error estimates"
+"""What a proof adds in a legend that takes estimates of entry errors for bounds."""
+
 SERIES = (SIMULATED, "#CC79A7", "#E69F00", "#56B4E9")
 """Colours of several simulated series on the same axes."""
 

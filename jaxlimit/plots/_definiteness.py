@@ -9,7 +9,7 @@ import numpy as np
 from jaxlimit._arguments import real_array, require
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.claims import above
-from jaxlimit.plots._canvas import GIVEN, LIMIT, PROVED, SERIES, Axes, axes, column, legend, log_ticks
+from jaxlimit.plots._canvas import ESTIMATED, GIVEN, LIMIT, PROVED, SERIES, Axes, axes, column, legend, log_ticks
 
 COLOURS = (LIMIT, *SERIES)
 UPPER, FLOOR = "only an upper bound", "floor of the proofs"
@@ -24,14 +24,16 @@ def definiteness(
     ax: Axes | None = None,
     *,
     silent: Sequence[bool] | None = None,
+    estimated: Sequence[bool] | None = None,
 ) -> Axes:
     """A proved interval of λ_min for every case, one row each, on a log axis.
 
     Green dots (lines, where an interval is wider than a dot) are proved positive, and open green squares
-    too, where the theorem is `silent`; the axis says how wide the intervals are at most, as that is
-    seldom seen. Cases that are `singular` for a structural reason are triangles at
-    their floor, the size below which nothing could have been proved; open circles at the floor are
-    undecided. Names "activation, variant" that begin alike stand together; the activation is written once.
+    too, where the theorem is `silent`; diamonds, filled or open, stand for proofs that take `estimated` errors
+    of the entries for bounds. The axis says how wide the intervals are at most, as that is seldom seen. Cases
+    that are `singular` for a structural reason are triangles at their floor, the size below which nothing could
+    have been proved; open circles at the floor are undecided. Names "activation, variant" that begin alike stand
+    together; the activation is written once.
 
         >>> import jaxlimit as jl
         >>> ax = jl.plots.definiteness(["Erf", "Relu"], [0.1, -1e-16], [0.101, 1e-16], [1e-15, 1e-15], [False, True])
@@ -40,11 +42,19 @@ def definiteness(
     """
     low, high, least = (column(n, v, len(names)) for n, v in (("lower", lower), ("upper", upper), ("floor", floor)))
     shut = np.array(singular, dtype=bool)
-    mute = np.zeros(len(names), dtype=bool) if silent is None else np.array(silent, dtype=bool)
+    mute, given = (
+        np.zeros(len(names), dtype=bool) if flags is None else np.array(flags, dtype=bool)
+        for flags in (silent, estimated)
+    )
+    labels = _shortened(names)
     ax = axes(ax, "", "")
     sheet: Any = ax.figure
-    if len(names) > 8:  # a row needs a seventh of an inch
-        sheet.set_size_inches(4.9, max(3.0, 0.9 + 0.135 * len(names)))
+    # A row needs a seventh of an inch, a letter of its name a twentieth, and key and label three inches beside them.
+    longest = max(map(len, labels), default=0)
+    if len(names) > 8 or longest > 14:
+        sheet.set_size_inches(
+            max(4.9 if len(names) > 8 else 4.2, 3.4 + 0.055 * longest), max(3.0, 1.0 + 0.135 * len(names))
+        )
     rows = np.arange(len(names))
     proved = (low > 0) & ~shut
     open_ = ~proved & ~shut
@@ -52,10 +62,12 @@ def definiteness(
     ax.hlines(rows[proved], low[proved], high[proved], color=PROVED, linewidth=1.4)
     middle = np.sqrt(np.where(proved, low * high, 1.0))
     kinds = (
-        (proved & ~mute, middle, "o", PROVED, PROVED, "proved positive definite"),
-        (proved & mute, middle, "s", PROVED, "white", "proved where the theorem is silent"),
-        (shut, least, "<", LIMIT, LIMIT, "singular, for a reason in the data"),
-        (open_, least, "o", GIVEN, "white", "undecided"),
+        (proved & ~mute & ~given, middle, "o", PROVED, PROVED, "proved positive definite"),
+        (proved & ~mute & given, middle, "D", PROVED, PROVED, f"proved, {ESTIMATED}"),
+        (proved & mute & ~given, middle, "s", PROVED, "white", "proved where the theorem is silent"),
+        (proved & mute & given, middle, "D", PROVED, "white", f"proved where the theorem is silent,\n{ESTIMATED}"),
+        (shut, least, "<", LIMIT, LIMIT, "singular, for a reason in the data\n(drawn at the floor)"),
+        (open_, least, "o", GIVEN, "white", "undecided (drawn at the floor)"),
     )
     for chosen, place, mark, colour, face, text in kinds:
         if np.any(chosen):
@@ -65,7 +77,7 @@ def definiteness(
     shown = np.concatenate([low[proved], high[proved], least[~proved]])
     ax.set_xlim(shown.min() / 4, shown.max() * 4)
     log_ticks(ax.xaxis)
-    ax.set_yticks(rows, _shortened(names), fontsize=7)
+    ax.set_yticks(rows, labels, fontsize=7)
     ax.set_ylim(len(names) - 0.5, -0.5)
     for row, (one, other) in enumerate(pairwise(names)):
         if _first(one) != _first(other):
@@ -127,7 +139,7 @@ def _apart(low: Host, high: Host) -> str:
         return ""
     factor, exponential, power = above(float(np.max((high - low) / low)), 1).partition("e")
     number = rf"${factor}\times 10^{{{int(power)}}}$" if exponential else factor
-    return f", proved intervals of relative width ≤ {number}"
+    return f"\nproved intervals of relative width ≤ {number}"
 
 
 def _first(name: str) -> str:

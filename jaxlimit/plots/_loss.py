@@ -1,12 +1,13 @@
 """The loss along training, with what the certificate promises."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxlimit._arguments import real_array
 from jaxlimit._typing import ArrayLike
-from jaxlimit.plots._canvas import LIMIT, PROVED, SIMULATED, Axes, axes, column, legend, log_ticks, marker
+from jaxlimit.plots._canvas import ESTIMATED, LIMIT, PROVED, SIMULATED, Axes, axes, column, legend, log_ticks, marker
 
 
 def loss(
@@ -18,10 +19,12 @@ def loss(
     ax: Axes | None = None,
     *,
     width: int,
+    assumptions: Sequence[str] = (),
 ) -> Axes:
     """Mean loss over replicas (± 2 standard errors) against the limit's mean loss and the proved envelope.
 
-    All are [times]; the envelope is e^{−2λt}·L_0 with λ a certified lower bound of λ_min. The loss axis
+    All are [times]; the envelope is e^{−2λt}·L_0 with λ a certified lower bound of λ_min, and `assumptions`
+    are those of its certificate: where there are any, the legend says so. The loss axis
     is logarithmic where all values are positive and span more than a factor of five. Raises
     ``ValueError`` if the shapes do not fit.
 
@@ -48,7 +51,8 @@ def loss(
     if envelope is not None:
         curves.append(column("envelope", envelope, ts.size))
         bound: dict[str, Any] = {"color": PROVED, "linestyle": "--", "linewidth": 1.2}
-        ax.plot(ts, curves[2], label=r"proved bound $e^{-2\lambda t}L_0$", **bound)
+        given = f",\n{ESTIMATED}" if assumptions else ""
+        ax.plot(ts, curves[2], label=rf"proved bound $e^{{-2\lambda t}}L_0${given}", **bound)
     everything = np.concatenate(curves)
     if everything.min() > 0 and everything.max() > 5 * everything.min():
         ax.set_yscale("log", nonpositive="clip")

@@ -1,15 +1,16 @@
 """Eigenvalues of the limit's matrix, and the smallest one at finite width."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxlimit._arguments import real_array, require
 from jaxlimit._typing import ArrayLike
-from jaxlimit.claims import above, below
+from jaxlimit.claims import enclosure
 from jaxlimit.plots._canvas import (
+    ESTIMATED,
     GIVEN,
     LIMIT,
     PROVED,
@@ -26,6 +27,9 @@ from jaxlimit.plots._canvas import (
     single_time,
 )
 
+LINE = 44
+"""Letters that fit into a line of the legend."""
+
 
 def spectrum(
     eigenvalues: ArrayLike,
@@ -36,11 +40,13 @@ def spectrum(
     floor: float | None = None,
     status: str = "certified",
     empirical: Mapping[str, ArrayLike] | None = None,
+    assumptions: Sequence[str] = (),
 ) -> Axes:
     """Eigenvalues of A in decreasing order on a log axis, with the certified interval of the smallest.
 
     `lower` and `upper` enclose λ_min(A), `status` names the certificate's answer, `floor` is the
-    smallest λ_min that could have been proved. Computed eigenvalues ≤ 0 are drawn as triangles at the
+    smallest λ_min that could have been proved, and `assumptions` are those of the certificate: where there are
+    any, the legend says so. Computed eigenvalues ≤ 0 are drawn as triangles at the
     foot. `empirical` maps labels, such as "N = 1024", to values of λ_min(B_N) over replicas, shown to
     the right by their median and 5–95% range. Raises ``ValueError`` for eigenvalues that are not finite.
 
@@ -86,8 +92,12 @@ def spectrum(
     if not np.all(positive):
         ax.plot(index[~positive], np.full(np.sum(~positive), foot), "v", clip_on=False, label="computed ≤ 0", **marks)
     shown_lower = lower if math.isfinite(lower) and lower > 0 else foot
-    enclosed = minus(below(lower, 4)), minus(above(upper, 4))
-    proof = rf"{status}: {enclosed[0]} ≤ $\lambda_{{\min}}$ ≤ {enclosed[1]}{note}"
+    left, right = (minus(end) for end in enclosure(lower, upper))
+    said = f"{status}, {ESTIMATED}" if assumptions else status
+    proof = rf"{said}: {left} ≤ $\lambda_{{\min}}$ ≤ {right}{note}"
+    if len(said + left + right + note) > LINE:  # many digits need a line of their own, or two
+        between = "\n" if len(left + right) > LINE - 16 else " "
+        proof = rf"{said}{note}:" + f"\n{left} ≤ " + rf"$\lambda_{{\min}}$ ≤{between}{right}"
     if ends:
         # The outline keeps an interval narrower than a pixel visible.
         ax.axhspan(shown_lower, max(ends), facecolor=PROVED + "33", edgecolor=PROVED, linewidth=0.9, label=proof)
@@ -102,12 +112,20 @@ def spectrum(
 
 
 def lambda_min_along_training(
-    ts: ArrayLike, values: ArrayLike, limit: float, lower: float, ax: Axes | None = None
+    ts: ArrayLike,
+    values: ArrayLike,
+    limit: float,
+    lower: float,
+    ax: Axes | None = None,
+    *,
+    width: int | None = None,
+    assumptions: Sequence[str] = (),
 ) -> Axes:
     """λ_min of the width-N matrix along training (5–95% and 25–75% of the replicas) against the limit's.
 
     `values` [replicas, times] are λ_min(B_N(t)), `limit` is λ_min of the limit and `lower` its certified
-    lower bound (not drawn where there is none: NaN or infinite). Replicas that are not finite are left
+    lower bound (not drawn where there is none: NaN or infinite), given the `assumptions` of its certificate.
+    `width` is N, for the legend. Replicas that are not finite are left
     out and counted in the legend.
 
         >>> import numpy as np, jaxlimit as jl
@@ -123,11 +141,12 @@ def lambda_min_along_training(
     band: dict[str, Any] = {"color": SIMULATED, "linewidth": 0, "zorder": 1}
     ax.fill_between(band_times(ts), q5, q95, alpha=0.15, label="5–95%", **band)
     ax.fill_between(band_times(ts), q25, q75, alpha=0.3, label="25–75%", **band)
-    name = f"median of {len(kept)} replicas{note}"
+    name = f"median of {len(kept)} replicas{note}" + ("" if width is None else f",\n$N={width}$")
     ax.plot(ts, q50, color=SIMULATED, linewidth=1.4, label=name, **marker(ts.size))
     ax.axhline(limit, color=LIMIT, linewidth=1.4, label=r"limit $\lambda_{\min}$")
     if math.isfinite(lower):
-        ax.axhline(lower, color=PROVED, linestyle="--", linewidth=1.2, label="proved lower bound")
+        bound = "proved lower bound" + (f",\n{ESTIMATED}" if assumptions else "")
+        ax.axhline(lower, color=PROVED, linestyle="--", linewidth=1.2, label=bound)
     single_time(ax, ts)
     return legend(ax, 2)
 

@@ -2,17 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from jaxlimit._arguments import instance, items, real_array, require
 from jaxlimit._numerics import with_bias
 from jaxlimit._typing import ArrayLike, Host
-from jaxlimit.activations import AbstractActivation, Cos, Erf, Hermite, Identity, Relu, SinCos
-from jaxlimit.claims import Report, above, below
+from jaxlimit.activations import (
+    AbstractActivation,
+    AbstractClosedFormActivation,
+    Cos,
+    Erf,
+    Hermite,
+    Identity,
+    Relu,
+    SinCos,
+)
+from jaxlimit.claims import Report, enclosure
 from jaxlimit.initial import Initial
-from jaxlimit.kernels import AbstractRule, Certificate, CertificateStatus, Gram, certify, gram
+from jaxlimit.kernels import AbstractRule, Certificate, CertificateStatus, ClosedForm, Gram, MonteCarlo, certify, gram
 from jaxlimit.networks import Shallow
 from jaxlimit.studies._definiteness_claims import Finding, claim, foretold, label, remark
 from jaxlimit.studies._definiteness_panels import Approach, Bar, panels
@@ -35,6 +44,8 @@ class Case(NamedTuple):
     certificate: Certificate
     alone: Certificate
     """of the matrix alone, without the structural reasons that the data give"""
+    refusal: ValueError | None = None
+    """why the rule gives no kernel"""
 
 
 def definiteness(
@@ -58,10 +69,13 @@ def definiteness(
     (singular for odd and even σ), and twice of one (singular for homogeneous σ); both again with a bias
     coordinate, the cure, with which distinct points suffice; and points in the plane, more of them than a
     polynomial of low degree has monomials. The panels show λ_min on each, and how it vanishes as two
-    points become parallel. `rule` as in `gram`, for every activation. Source: references `ito1996`.
+    points become parallel. Activations with a closed form have that; `rule` is for those without one, and the
+    `error` of each case says which was used. A case for which the rule is refused (a tolerance that is not reached)
+    is UNDECIDED and the others are not lost. Source: references `ito1996`.
 
-    Raises ``ValueError`` for points that `gram` refuses, for activations without a rule, and for Monte Carlo,
-    with which nothing is proved (`sampled_definiteness` gives confidence bounds).
+    Raises ``ValueError`` for points that `gram` refuses, for an activation without closed form where `rule` is
+    None, where the rule is refused for every case, and for Monte Carlo, with which nothing is proved
+    (`sampled_definiteness` gives confidence bounds).
 
         >>> import jaxlimit as jl
         >>> x = jl.data.sphere(points=4, inputs=3).x
@@ -74,11 +88,17 @@ def definiteness(
     require(len(chosen) > 0, "activations", "not be empty", "it has no member")
     law = Initial() if initial is None else instance("initial", initial, Initial)
     networks = [Shallow(instance("activations", one, AbstractActivation), law) for one in chosen]
+    rules = [_rule(network, rule) for network in networks]
     sets = _variants(points) if variants else {"as given": points}
-    # The first network's Gram of the first set refuses bad points and missing rules before anything else is done.
-    cases = [_case(network, name, members, rule) for network in networks for name, members in sets.items()]
-    approaches = [_approach(Shallow(a, law), ratio, rule) for a in APPROACHING for ratio in RATIOS] if variants else []
-    bars = [_bar(case) for case in cases]
+    # The first network's Gram of the first set refuses bad points before anything else is done.
+    pairs = list(zip(networks, rules, strict=True))
+    cases = [_case(network, name, members, own) for network, own in pairs for name, members in sets.items()]
+    refusals = [case.refusal for case in cases if case.refusal is not None]
+    if len(refusals) == len(cases):
+        raise refusals[0]
+    approaching = [Shallow(activation, law) for activation in APPROACHING] if variants else []
+    approaches = [_approach(network, ratio, _rule(network, rule)) for network in approaching for ratio in RATIOS]
+    bars = [_bar(case) for case in cases if case.refusal is None]
     findings = [case.finding for case in cases]
     arrays = {"x": points, "angles": np.array(ANGLES)} if variants else {"x": points}
     for key in ("lower", "upper", "floor"):
@@ -95,7 +115,7 @@ def definiteness(
             "study": "definiteness",
             "activations": [repr(one) for one in chosen],
             "initial": repr(law),
-            "rule": "closed form" if rule is None else repr(rule),
+            "rules": [_named(own) for own in rules],
             "points": points.shape[0],
             "inputs": points.shape[1],
             "variants": list(sets),
@@ -119,41 +139,85 @@ def _variants(x: Host) -> dict[str, Host]:
     }
 
 
-def _case(network: Shallow, variant: str, x: Host, rule: AbstractRule | None) -> Case:
-    kernel = gram(network, x, rule=rule)
-    _require_bounds(kernel)
+def _rule(network: Shallow, rule: AbstractRule | None) -> AbstractRule:
+    """The closed form where there is one, else the given rule, which must be able to prove something."""
+    if rule is not None:
+        _require_bounds(not isinstance(instance("rule", rule, AbstractRule, "be a kernel rule"), MonteCarlo))
+    activation, law = network.activation, network.initial.w
+    if isinstance(activation, AbstractClosedFormActivation) and law.gaussian:
+        return ClosedForm()
+    why = f"no closed form is known for it with w drawn from {law}"
+    if rule is None or isinstance(rule, ClosedForm):
+        require(False, "rule", f"be given for {label(activation)}, for example jaxlimit.kernels.Quadrature()", why)
+    return cast(AbstractRule, rule)
+
+
+def _named(rule: AbstractRule) -> str:
+    return "closed form" if isinstance(rule, ClosedForm) else repr(rule).removesuffix("()")
+
+
+def _case(network: Shallow, variant: str, x: Host, rule: AbstractRule) -> Case:
+    try:
+        kernel = gram(network, x, rule=rule)
+    except ValueError as refusal:
+        if str(refusal).startswith("Argument `rule`"):
+            return _refused_case(network, variant, x, rule, refusal)
+        raise
+    _require_bounds(kernel.standard_error is None)
     alone = _certified_alone(kernel)
     certificate = certify(kernel) if kernel.singular else alone
+    singular = certificate.status is CertificateStatus.PROVED_NOT_PD
+    interval = "[{}, {}]".format(*enclosure(alone.lower, alone.upper))
+    observed, by = f"λ_min ∈ {interval}", "from the matrix alone"
+    if singular and kernel.singular:
+        observed, by = f"0, structurally: {kernel.singular[0]}; numerically in {interval}", "by structure"
     assumed = f"; given: {'; '.join(alone.assumptions)}" if alone.assumptions else ""
     finding = Finding(
         f"{label(network.activation)}, {variant}",
         foretold(network, x, kernel.singular),
         alone.status is CertificateStatus.PROVED_PD,
-        certificate.status is CertificateStatus.PROVED_NOT_PD,
+        singular,
         FOUND[certificate.status],
-        f"λ_min ∈ [{below(alone.lower, 4)}, {above(alone.upper, 4)}]",
-        f"proved from the matrix alone, floor {alone.floor:.1e}{assumed}",
+        observed,
+        f"proved {by}; entries by {_named(rule)}, floor {alone.floor:.1e}{assumed}",
         certificate.reason,
     )
     return Case(finding, certificate, alone)
 
 
+def _refused_case(network: Shallow, variant: str, x: Host, rule: AbstractRule, refusal: ValueError) -> Case:
+    """Without a matrix: what the points alone say. The two neurons are looked at by nobody."""
+    kernel = gram(network, x, rule=MonteCarlo(2))
+    certificate = certify(kernel)
+    finding = Finding(
+        f"{label(network.activation)}, {variant}",
+        foretold(network, x, kernel.singular),
+        False,
+        bool(kernel.singular),
+        FOUND[certificate.status],
+        f"0, structurally: {kernel.singular[0]}" if kernel.singular else "no matrix",
+        f"{_named(rule)} was refused",
+        str(refusal).rstrip("."),
+    )
+    return Case(finding, certificate, _certified_alone(kernel), refusal)
+
+
 def _bar(case: Case) -> Bar:
     finding, alone = case.finding, case.alone
-    definite = finding.foretold.definite
-    return Bar(finding.name, case.certificate.lower, alone.upper, alone.floor, definite is False, definite is None)
+    definite, given = finding.foretold.definite, bool(alone.assumptions)
+    lower = case.certificate.lower
+    return Bar(finding.name, lower, alone.upper, alone.floor, definite is False, definite is None, given)
+
+
+def _require_bounds(bounded: bool) -> None:
+    proof = "Monte Carlo entries carry standard errors, with which nothing is proved"
+    instead = "jaxlimit.studies.sampled_definiteness, or `jaxlimit certify` with data, gives confidence bounds"
+    require(bounded, "rule", "bound its errors", f"{proof}; {instead}")
 
 
 def _certified_alone(kernel: Gram) -> Certificate:
     """What the matrix itself proves, without the structural reasons."""
     return certify(Gram(kernel.value, kernel.radius, kernel.standard_error, kernel.assumptions))
-
-
-def _require_bounds(kernel: Gram) -> None:
-    bounded = kernel.standard_error is None
-    proof = "Monte Carlo entries carry standard errors, with which nothing is proved"
-    instead = "jaxlimit.studies.sampled_definiteness, or `jaxlimit certify` with data, gives confidence bounds"
-    require(bounded, "rule", "bound its errors", f"{proof}; {instead}")
 
 
 def _approach(network: Shallow, ratio: float, rule: AbstractRule | None) -> Approach:

@@ -8,7 +8,10 @@ from jaxlimit.claims import Panel
 
 
 class Bar(NamedTuple):
-    """A proved interval of λ_min, its floor; singular for a reason in the data, or the theorem is silent."""
+    """A proved interval of λ_min, its floor; singular for a reason in the data, or the theorem is silent.
+
+    `estimated`: the proof takes estimates of the entries' errors for bounds.
+    """
 
     name: str
     lower: float
@@ -16,6 +19,7 @@ class Bar(NamedTuple):
     floor: float
     singular: bool
     silent: bool
+    estimated: bool
 
 
 class Approach(NamedTuple):
@@ -42,6 +46,7 @@ def panels(bars: Sequence[Bar], approaches: Sequence[Approach]) -> tuple[Panel, 
             [bar.singular for bar in bars],
             ax,
             silent=[bar.silent for bar in bars],
+            estimated=[bar.estimated for bar in bars],
         )
 
     def approach(ax: Any) -> Any:
@@ -52,8 +57,9 @@ def panels(bars: Sequence[Bar], approaches: Sequence[Approach]) -> tuple[Panel, 
         return ax
 
     caption = (
-        "λ_min of every case. Dots: proved intervals, whose relative width the axis states; open squares: proved "
-        "as well, where the theorem is silent. Triangles: singular for a reason in the data, drawn at the floor, the "
+        "λ_min of every case. Dots: proved intervals, whose relative width the axis states; open marks: proved "
+        "as well, where the theorem is silent; diamonds: given that estimates of the entries' errors are bounds. "
+        "Triangles: singular for a reason in the data, drawn at the floor, the "
         "size below which nothing can be proved from the matrix alone."
     )
     found = (Panel("smallest", caption, smallest),)

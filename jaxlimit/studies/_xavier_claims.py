@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxlimit._numerics import pairs
 from jaxlimit._typing import Host
-from jaxlimit.claims import Claim, Verdict, above, below, number
+from jaxlimit.claims import Claim, Verdict, enclosure, number
 from jaxlimit.kernels import Certificate, CertificateStatus
 from jaxlimit.limits import FiniteWidthError, SpectralLimit
 from jaxlimit.paths import GaussianPath, Samples
@@ -204,17 +204,21 @@ def _positive_definite(evidence: Evidence) -> Claim:
         CertificateStatus.PROVED_NOT_PD: Verdict.VIOLATED,
         CertificateStatus.UNDECIDED: Verdict.UNDECIDED,
     }[certificate.status]
-    assumed = f"; assuming: {'; '.join(certificate.assumptions)}" if certificate.assumptions else ""
     return Claim(
         "positive definiteness",
         "A is positive definite, so the limit is driven to zero loss",
         SOURCE,
         "λ_min(A) > 0",
-        f"λ_min(A) ∈ [{below(certificate.lower, 10)}, {above(certificate.upper, 10)}]",
-        "proved interval" + assumed,
+        "λ_min(A) ∈ [{}, {}]".format(*enclosure(certificate.lower, certificate.upper)),
+        "proved interval" + _assumed(certificate),
         verdict,
         certificate.reason,
     )
+
+
+def _assumed(certificate: Certificate) -> str:
+    """What a proof takes for granted: it goes wherever the proof is used."""
+    return f"; assuming: {'; '.join(certificate.assumptions)}" if certificate.assumptions else ""
 
 
 def _law(evidence: Evidence, name: str, statement: str, times: slice) -> Claim:
@@ -332,7 +336,8 @@ def _envelope(evidence: Evidence, measured: Measured) -> Claim:
         SOURCE,
         f"at most {number(float(factor[-1]), 5)} of the start at t = {number(float(evidence.law.ts[-1]))}",
         f"{number(float(measured.loss[-1] / measured.loss[0]), 5)} of the start",
-        f"distance to the envelope {number(float(-mean[-1]))} ± {number(float(doubt[-1] / 3), 1)} (standard error)",
+        f"distance to the envelope {number(float(-mean[-1]))} ± {number(float(doubt[-1] / 3), 1)} (standard error)"
+        + _assumed(evidence.certificate),
         verdict,
         reason,
     )

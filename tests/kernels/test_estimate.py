@@ -114,7 +114,7 @@ def test_where_the_matrix_does_not_fit_rows_are_computed_anew(monkeypatch):
     [
         ({"weights": np.ones(59)}, "`weights` must have shape"),
         ({"weights": np.zeros(60)}, "`weights` must be positive"),
-        ({"solver": "lobpcg"}, "`solver` must be a AbstractEigensolver"),
+        ({"solver": "lobpcg"}, "`solver` must be an AbstractEigensolver"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

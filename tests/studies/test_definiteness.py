@@ -143,7 +143,7 @@ def test_a_kernel_that_breaks_the_theorem_is_violated():
 def test_a_reason_that_the_matrix_contradicts_is_violated(monkeypatch):
     from jaxlimit.kernels import _gram
 
-    monkeypatch.setattr(_gram, "singularities", lambda activation, x: ("points 0 and 1 are equal",))
+    monkeypatch.setattr(_gram, "singularities", lambda *_: ("points 0 and 1 are equal",))
     (claim,) = jl.studies.definiteness(X, activations=[jl.activations.Erf()], variants=False).claims
     assert claim.expected == SINGULAR
     assert claim.verdict is Verdict.VIOLATED
@@ -166,6 +166,55 @@ def test_laws_without_full_support_and_unknown_facts_leave_the_theorem_silent():
     assert report.claims == ()
     assert "σ is no polynomial, σ grows slowly" in remark.reason
     assert "given: " in remark.error  # quadrature's assumption
+
+
+class Kinked(jl.activations.AbstractActivation):
+    """|u|, which Quadrature refuses."""
+
+    smooth = False
+
+    def __call__(self, u):
+        """|u|."""
+        return abs(u)
+
+    def derivative(self, u):
+        """Its sign."""
+        return u.__array_namespace__().sign(u)
+
+
+def test_closed_forms_are_used_where_they_exist_and_the_rule_elsewhere_and_no_case_is_lost():
+    activations = [jl.activations.Relu(), jl.activations.Tanh(), Kinked()]
+    report = jl.studies.definiteness(X, activations=activations, rule=jl.kernels.Quadrature(), variants=False)
+    relu, tanh = report.claims
+    assert (relu.verdict, tanh.verdict) == (Verdict.HOLDS, Verdict.HOLDS)
+    assert "entries by closed form" in relu.error
+    assert "given" not in relu.error
+    assert "entries by Quadrature" in tanh.error
+    assert "given: " in tanh.error
+    assert report.configuration["rules"] == ["closed form", "Quadrature", "Quadrature"]
+    (kinked,) = report.remarks
+    assert (kinked.found, kinked.observed) == ("undecided", "no matrix")
+    assert "must be ClosedForm() for a kinked activation" in kinked.reason
+    assert np.all(report.arrays["lower"][:2] > 0)
+    # Without a matrix, points that are equal are equal all the same.
+    twice = np.concatenate([X, X[:1]])
+    *_, kinked = jl.studies.definiteness(
+        twice, activations=activations, rule=jl.kernels.Quadrature(), variants=False
+    ).claims
+    assert (kinked.observed, kinked.verdict) == ("0, structurally: points 0 and 6 are equal", Verdict.HOLDS)
+
+
+def test_a_structural_zero_is_said_to_be_one_and_the_interval_to_be_numerical(report):
+    claim = by_name(report)["Erf, repeated point"]
+    assert claim.observed.startswith("0, structurally: points 0 and 6 are equal; numerically in [-")
+    assert claim.error.startswith("proved by structure; entries by closed form, floor ")
+    proved = by_name(report)["Erf, as given"]
+    assert proved.error.startswith("proved from the matrix alone; ")
+    low, high = (float(end) for end in proved.observed.removeprefix("λ_min ∈ [").removesuffix("]").split(", "))
+    place = report.arrays["names"].tolist().index("Erf, as given")
+    lower, upper = (report.arrays[end][place] for end in ("lower", "upper"))
+    assert low <= lower < upper <= high
+    assert high - low < 1.2 * (upper - lower)  # two digits more than the ends share lose a tenth at most, either side
 
 
 def test_the_approach_to_parallel_points_is_quadratic_for_erf_and_linear_for_the_rectifier():
@@ -221,7 +270,7 @@ def test_laws_without_full_support_and_too_few_neurons_leave_samples_without_a_c
 def test_a_sampled_kernel_that_contradicts_its_reason_is_violated(monkeypatch):
     from jaxlimit.kernels import _gram
 
-    monkeypatch.setattr(_gram, "singularities", lambda activation, x: ("points 0 and 1 are equal",))
+    monkeypatch.setattr(_gram, "singularities", lambda *_: ("points 0 and 1 are equal",))
     report = jl.studies.sampled_definiteness(
         X, key=jax.random.key(0), activations=[jl.activations.Erf()], neurons=2048, replicas=32
     )
@@ -231,8 +280,10 @@ def test_a_sampled_kernel_that_contradicts_its_reason_is_violated(monkeypatch):
 def test_bad_arguments_are_refused():
     for arguments, message in (
         ({"activations": []}, "`activations` must not be empty"),
-        ({"activations": [jl.activations.Erf]}, "`activations` must be a AbstractActivation"),
-        ({"activations": [jl.activations.Tanh()]}, "`rule` must be given"),
+        ({"activations": [jl.activations.Erf]}, "`activations` must be an AbstractActivation"),
+        ({"activations": [jl.activations.Erf(), jl.activations.Tanh()]}, "`rule` must be given for Tanh"),
+        ({"rule": jl.kernels.ClosedForm(), "activations": [jl.activations.Tanh()]}, "`rule` must be given for Tanh"),
+        ({"rule": jl.kernels.Quadrature(), "activations": [Kinked()]}, "`rule` must be ClosedForm"),
         ({"rule": jl.kernels.MonteCarlo(64)}, "`rule` must bound its errors"),
     ):
         with pytest.raises(ValueError, match=message):
