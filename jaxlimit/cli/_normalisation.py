@@ -1,0 +1,119 @@
+"""``jaxlimit run normalisation``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from jaxlimit import studies
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs
+from jaxlimit.cli._output import prepare, progress_bar
+from jaxlimit.cli._study import built, finish, settings_for
+
+
+@runs.command
+def normalisation(
+    *,
+    config: Path | None = None,
+    gammas: Annotated[list[float] | None, Many] = None,
+    widths: Annotated[list[int] | None, Wholes] = None,
+    replicas: Annotated[int | None, Whole] = None,
+    path_replicas: Annotated[int | None, Whole] = None,
+    law_width: Annotated[int | None, Whole] = None,
+    particles: Annotated[int | None, Whole] = None,
+    held_out: Annotated[int | None, Whole] = None,
+    ts: Annotated[list[float] | None, Many] = None,
+    data: str | None = None,
+    classes: Annotated[tuple[int, int] | None, Whole] = None,
+    points: Annotated[int | None, Whole] = None,
+    inputs: Annotated[int | None, Whole] = None,
+    bias: Annotated[bool, Flag] = False,
+    activation: str | None = None,
+    rule: str | None = None,
+    c: str | None = None,
+    w: str | None = None,
+    learning_rate: float | None = None,
+    seed: Annotated[int | None, Whole] = None,
+    dtype: str | None = None,
+    out: Path = Path("jaxlimit-normalisation"),
+    json: Annotated[bool, Flag] = False,
+) -> int:
+    """Test the scalings between Xavier and mean field (arXiv 2011.10487), on handwritten digits unless told otherwise.
+
+    Simulates networks with N^−γ at several γ and widths, compares their variance, bias, movement and error on digits
+    held out with predictions, prints a table of claims and writes figures, report.html, samples.npz and config.json.
+
+    Parameters
+    ----------
+    config
+        TOML or JSON file of settings, for example the config.json of an earlier run; flags override it.
+    gammas
+        Exponents γ from 0.5 (Xavier) to 1 (mean field), increasing.
+    widths
+        Widths N over which rates are fitted, increasing.
+    replicas
+        Networks for the variance (at least 4096 for a verdict within 10%).
+    path_replicas
+        Networks at each width for the rates and the test error.
+    law_width
+        Width at which variance and bias are tested.
+    particles
+        Particles of the flow that predicts them.
+    held_out
+        Further images to test on; the default is 100 for digits.
+    ts
+        Save times in limit time, starting at 0.
+    data
+        A function of jaxlimit.data: digits (the default), diabetes, sphere, teacher.
+    classes
+        The two digits; for digits only.
+    points
+        Number of data points; the default is 20.
+    inputs
+        Number of inputs, for data that are made: sphere and teacher.
+    bias
+        Append a coordinate 1 to every point.
+    activation
+        An activation, as in Erf or Hermite:degree=3 (Tanh needs --rule Quadrature).
+    rule
+        ClosedForm, Quadrature, or MonteCarlo:neurons=10000.
+    c
+        Law of the output weights, as in Rademacher or Uniform:low=-1,high=1.
+    w
+        Law of a neuron's input weights, as in Normal:std=2.
+    learning_rate
+        α, in limit time.
+    seed
+        Seed of all randomness.
+    dtype
+        float32 or float64.
+    out
+        Folder for the results; files of an earlier run are replaced.
+    json
+        Print one JSON object instead of the table.
+    """
+    flags = {
+        "gammas": gammas,
+        "widths": widths,
+        "replicas": replicas,
+        "path_replicas": path_replicas,
+        "law_width": law_width,
+        "particles": particles,
+        "held_out": held_out,
+        "ts": ts,
+        "activation": activation,
+        "rule": rule,
+        "c": c,
+        "w": w,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
+    settings = settings_for(studies.normalisation_settings, config, flags, where)
+    make = (studies.problem_from, studies.normalisation_arguments)
+    (problem, arguments), settings = built(settings, lambda full: tuple(one(full) for one in make))
+    network = studies.network_from(settings)
+    require_rule([network.activation], network.initial, arguments["rule"])
+    prepare(out)
+    with progress_bar("simulating") as progress:
+        outcome = studies.normalisation(problem, **arguments, progress=progress)
+    return finish(outcome, settings, out, json)
