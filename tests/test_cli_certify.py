@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxlimit as jl
 from jaxlimit import initial, studies
 from jaxlimit.claims import Report
 from jaxlimit.cli import _certify, _xavier
@@ -168,11 +169,83 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
         ({"file": x, "activation": ["Nonsense"]}, "Argument `activation.name` must be one of"),
         ({"data": "nothing"}, "Argument `data.source` must name"),
         ({"data": "digits", "inputs": 3}, "Argument `inputs` must be left out for digits data"),
-        ({"activation": ["Tanh"]}, "Argument `rule` must be given"),
+        (
+            {"activation": ["Erf", "Tanh"]},
+            "Argument `rule` must be given for Tanh(), as --rule Quadrature or --rule MonteCarlo:neurons=10000",
+        ),
+        ({"activation": ["Tanh"], "rule": "ClosedForm"}, "Argument `rule` must be given for Tanh(), as --rule Quad"),
         ({"rule": "Nothing"}, "Argument `rule.name` must be one of"),
+        ({"activation": ["erf"]}, "it is 'erf' (did you mean Erf?)"),
+        ({"activation": ["Hermit:degree=2"]}, "it is 'Hermit' (did you mean Hermite?)"),
+        ({"activation": ["Hermite:order=2"]}, "must have keys among ['degree'], which are those of Hermite, but"),
+        ({"activation": ["Hermite"]}, "must have keys ['degree'], which Hermite needs, but it has []"),
+        ({"activation": ["Erf:degree=2"]}, "must be Erf alone, but it also has ['degree']"),
+        ({"activation": ['Hermite:name="Erf",degree=2']}, "must give `name` once, before the colon"),
+        ({"c": 'Uniform:law="Normal"'}, "Argument `c` must give `law` once, before the colon"),
+        ({"config": tmp_path / "none.toml"}, "Argument `config` must be a text file, but "),
+        ({"config": tmp_path}, "Is a directory"),
+        ({"config": x}, "Argument `config` must be a text file"),
+        ({"file": tmp_path / "none.npy"}, "none.npy: No such file or directory"),
+        ({"file": tmp_path}, "Argument `file` must be a .npy file of numbers"),
+        ({"data": "sphere", "points": 3, "inputs": 2, "out": x}, "Argument `out` must be a folder to write in, but "),
+        ({"file": saved(tmp_path, np.eye(2), "eye.npy"), "out": x}, "Argument `out` must be a folder to write in"),
+        ({"file": saved(tmp_path, np.full((2, 2), np.nan), "nan.npy"), "activation": ["Erf"]}, "`file` must be finite"),
+        (
+            {"file": saved(tmp_path, 1e60 * POINTS, "far.npy"), "activation": ["Erf"]},
+            "Argument `file` must have points",
+        ),
     ):
         with pytest.raises(ValueError, match=r"^Argument `.*` must") as refusal:
             _certify.certify(**arguments)
+        assert text in str(refusal.value)
+
+
+def test_several_activations_share_a_rule_that_only_some_of_them_need(capsys) -> None:
+    flags = {"data": "sphere", "points": 4, "inputs": 3, "activation": ["Erf", "Relu", "Tanh"]}
+    assert _certify.certify(**flags, rule="Quadrature", json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [claim["verdict"] for claim in found["claims"]] == ["HOLDS"] * 3
+    assert ["closed form" in claim["error"] for claim in found["claims"]] == [True, True, False]
+    assert "Quadrature" in found["claims"][2]["error"]
+    assert found["configuration"]["rules"] == ["closed form", "closed form", "Quadrature"]
+
+
+def test_settings_name_every_argument_of_rules_and_laws(capsys) -> None:
+    flags = {"data": "sphere", "points": 3, "inputs": 2, "activation": ["Erf"], "c": "Rademacher", "w": "Normal:std=2"}
+    assert _certify.certify(**flags, rule="MonteCarlo:neurons=64", json=True) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["rule"] == {"name": "MonteCarlo", "neurons": 64, "seed": 0}
+    assert settings["c"] == {"law": "Rademacher", "scale": 1.0}
+    assert settings["w"] == {"law": "Normal", "mean": 0.0, "std": 2}
+
+
+def test_xavier_runs_on_other_data_than_digits(tmp_path: Path, monkeypatch) -> None:
+    asked = []
+
+    def study(problem, **arguments):
+        asked.append(problem.data)
+        return Report("Title", "Source", (), (), {}, {})
+
+    monkeypatch.setattr(studies, "xavier", study)
+    assert _xavier.xavier(data="sphere", points=5, inputs=3, bias=True, out=tmp_path) == 0
+    assert np.array_equal(asked[0].x, jl.data.sphere(points=5, inputs=3).with_bias().x)
+    kept = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert kept["data"] == {"source": "sphere", "points": 5, "inputs": 3, "seed": 0, "bias": True}
+    assert _xavier.xavier(config=tmp_path / "config.json", out=tmp_path) == 0
+    assert np.array_equal(asked[1].x, asked[0].x)
+    assert _xavier.xavier(classes=(0, 1), points=4, out=tmp_path) == 0
+    assert np.array_equal(asked[2].x, jl.data.digits(classes=(0, 1), points=4).x)
+    assert _xavier.xavier(points=4, out=tmp_path) == 0
+    assert np.array_equal(asked[3].x, jl.data.digits(classes=(3, 8), points=4).x)
+    for arguments, text in (
+        ({"data": "sphere", "inputs": 3, "classes": (3, 8)}, "Argument `classes` must be left out for sphere data"),
+        ({"data": "sphere"}, "Argument `inputs` must be given for sphere data, as by --inputs 10"),
+        ({"inputs": 3}, "Argument `inputs` must be left out for digits data"),
+        ({"activation": "Tanh"}, "Argument `rule` must be given for Tanh(), as --rule Quadrature"),
+        ({"out": tmp_path / "config.json"}, "Argument `out` must be a folder to write in"),
+    ):
+        with pytest.raises(ValueError, match=r"^Argument `.*` must") as refusal:
+            _xavier.xavier(**arguments)
         assert text in str(refusal.value)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import cyclopts
 
 from jaxlimit import __version__
 from jaxlimit._arguments import require
+from jaxlimit.activations import AbstractActivation, AbstractClosedFormActivation
+from jaxlimit.initial import Initial
+from jaxlimit.kernels import AbstractRule, ClosedForm
 
 app = cyclopts.App(
     name="jaxlimit",
@@ -45,12 +49,30 @@ def table(flag: str, text: str, field: str = "name") -> dict[str, Any]:
         read = {"error": error}
     fits = set(read) == {"fields"}
     require(fits, flag, "read Name or Name:field=value,field=value, with values as in TOML", f"it is {text!r}")
-    return {field: name, **{key: value for key, value in read["fields"].items() if key != field}}
+    require(field not in read["fields"], flag, f"give `{field}` once, before the colon", f"it is {text!r}")
+    return {field: name, **read["fields"]}
+
+
+def why(error: Exception) -> str:
+    """What the system says of a file, without its number and name: "No such file or directory"."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def require_rule(chosen: Sequence[AbstractActivation], law: Initial, rule: AbstractRule | None) -> None:
+    """Without a rule every activation needs a closed form; said by the flag's name, before any work."""
+    for activation in chosen:
+        exact = isinstance(activation, AbstractClosedFormActivation) and law.w.gaussian
+        must = f"be given for {activation!r}, as --rule Quadrature or --rule MonteCarlo:neurons=10000"
+        approximate = rule is not None and not isinstance(rule, ClosedForm)
+        require(approximate or exact, "rule", must, f"no closed form is known for it with w drawn from {law.w}")
 
 
 def settings_from(path: Path) -> dict[str, Any]:
     """The settings in a TOML or JSON file."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"Argument `config` must be a text file, but {path}: {why(error)}.") from error
     try:
         settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:

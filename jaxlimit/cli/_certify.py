@@ -10,12 +10,12 @@ import numpy as np
 
 from jaxlimit import kernels, studies
 from jaxlimit._arguments import real_array, require
+from jaxlimit._typing import Host
 from jaxlimit.claims import Report
-from jaxlimit.cli._app import Flag, Many, Whole, app, runs, settings_from, table
+from jaxlimit.cli._app import Flag, Many, Whole, app, require_rule, runs, settings_from, table
 from jaxlimit.cli._output import prepare, print_json, print_table, write
-from jaxlimit.cli._points import loaded, points_from
+from jaxlimit.cli._points import loaded, points_from, points_table
 
-FEW = 20
 PAIR = ["Erf", "Relu"]
 POINTS = "points [points, inputs] need --activation, as in --activation Erf Relu"
 
@@ -54,8 +54,9 @@ def certify(
     activation
         Activations, such as Erf Hermite:degree=2; for given points the default is Erf Relu.
     rule
-        ClosedForm (the default), Quadrature, or MonteCarlo:neurons=10000, for all activations. Monte Carlo
-        proves nothing: it gives 95% confidence bounds from 64 networks of so many neurons.
+        Quadrature, for activations without a closed form (those with one have that, and each row says so); or
+        MonteCarlo:neurons=10000, for all. Monte Carlo proves nothing: it gives 95% confidence bounds from 64
+        networks of so many neurons.
     c
         Law of the output weights, as in Rademacher or Uniform:low=-1,high=1.
     w
@@ -77,7 +78,7 @@ def certify(
         require(not extra, "activation", "be given for a file of points", f"there is none, with {extra}")
         return _matrix(file, out, json)
     given = {} if config is None else settings_from(config)
-    chosen = _points_table(given.get("data"), file, data, points, inputs, bias)
+    chosen = points_table(given.get("data"), file, data, points, inputs, bias)
     alone = file is None and data is None and "data" not in given
     defaults = {} if alone else {"activation": [table("activation", name) for name in PAIR], "variants": False}
     return _study({**defaults, **given, **_objects(activation, rule, c, w), "data": chosen}, out, json)
@@ -113,7 +114,7 @@ def definiteness(
     activation
         Activations, such as Erf Hermite:degree=2.
     rule
-        ClosedForm (the default) or Quadrature, for all activations.
+        Quadrature, for activations without a closed form; those with one have that, and each row says so.
     c
         Law of the output weights, as in Rademacher or Uniform:low=-1,high=1.
     w
@@ -130,25 +131,8 @@ def definiteness(
         Print one JSON object instead of the table.
     """
     given = {} if config is None else settings_from(config)
-    chosen = _points_table(given.get("data"), None, data, points, inputs, bias)
+    chosen = points_table(given.get("data"), None, data, points, inputs, bias)
     return _study({**given, **_objects(activation, rule, c, w), "data": chosen}, out, json)
-
-
-def _points_table(
-    before: Any, file: Path | None, data: str | None, points: int | None, inputs: int | None, bias: bool
-) -> dict[str, Any]:
-    """The table `data` of the settings: what flags name, over what a settings file has."""
-    flags = {key: value for key, value in (("points", points), ("inputs", inputs)) if value is not None}
-    require(before is None or isinstance(before, dict), "data", "be a table", f"it is {before!r}")
-    if file is not None:
-        given = [*([] if data is None else ["data"]), *flags]
-        require(not given, "file", "stand alone", f"there is also {given}")
-        chosen: dict[str, Any] = {"file": str(file)}
-    elif data is not None or before is None:
-        chosen = {"source": data or "digits", "points": FEW, **flags}
-    else:
-        chosen = {**before, **flags}
-    return {**chosen, "bias": True} if bias else chosen
 
 
 def _objects(activation: list[str] | None, rule: str | None, c: str | None, w: str | None) -> dict[str, Any]:
@@ -169,6 +153,8 @@ def _matrix(file: Path, out: Path | None, json: bool) -> int:
     require(square, "file", "hold a square matrix", f"its shape is {matrix.shape}; {POINTS}")
     symmetric = np.array_equal(matrix, matrix.T)
     require(symmetric, "file", "hold an exactly symmetric matrix", f"it differs from its mirror image; {POINTS}")
+    if out is not None:
+        prepare(out)
     certificate = kernels.certify(array)
     bounds = {name: getattr(certificate, name) for name in ("estimate", "lower", "upper", "floor")}
     found = {
@@ -179,7 +165,6 @@ def _matrix(file: Path, out: Path | None, json: bool) -> int:
     }
     text = encoder.dumps({**source, "certificate": found}, indent=2, ensure_ascii=False)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "certificate.json").write_text(text + "\n", encoding="utf-8")
     print(text if json else certificate)
     return int(certificate.status is kernels.CertificateStatus.PROVED_NOT_PD)
@@ -190,22 +175,18 @@ def _study(given: dict[str, Any], out: Path | None, json: bool) -> int:
     try:
         x, settings["data"] = points_from(settings["data"])
         arguments = studies.definiteness_arguments(settings)
+        settings = studies.complete_settings(settings)
     except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
         raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
+    require_rule(arguments["activations"], arguments["initial"], arguments["rule"])
     if out is not None:
         prepare(out)
-    rule, variants = arguments["rule"], arguments["variants"]
-    outcome: Report
-    if isinstance(rule, kernels.MonteCarlo) and not variants:
-        outcome = studies.sampled_definiteness(
-            x,
-            key=jax.random.key(rule.seed),
-            activations=arguments["activations"],
-            neurons=rule.neurons,
-            initial=arguments["initial"],
-        )
-    else:
-        outcome = studies.definiteness(x, **arguments)
+    try:
+        outcome = _outcome(x, arguments)
+    except ValueError as error:
+        if "file" in settings["data"]:  # the points are those of FILE, and nobody has typed an `x`
+            raise ValueError(str(error).replace("Argument `x`", "Argument `file`")) from error
+        raise
     if out is not None:
         write(outcome, settings, out)
     if json:
@@ -213,3 +194,17 @@ def _study(given: dict[str, Any], out: Path | None, json: bool) -> int:
     else:
         print_table(outcome, out)
     return int(outcome.violated)
+
+
+def _outcome(x: Host, arguments: dict[str, Any]) -> Report:
+    """Proofs; or, with a Monte Carlo rule, confidence bounds."""
+    rule, variants = arguments["rule"], arguments["variants"]
+    if isinstance(rule, kernels.MonteCarlo) and not variants:
+        return studies.sampled_definiteness(
+            x,
+            key=jax.random.key(rule.seed),
+            activations=arguments["activations"],
+            neurons=rule.neurons,
+            initial=arguments["initial"],
+        )
+    return studies.definiteness(x, **arguments)

@@ -14,16 +14,20 @@ import rich.table
 from jaxlimit import plots, report
 from jaxlimit._lanes import Progress
 from jaxlimit.claims import Report, Verdict
+from jaxlimit.cli._app import why
 
 COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
 
 
 def prepare(out: Path) -> None:
     """Find out that the folder cannot be used, or figures cannot be drawn, before the work and not after it."""
-    out.mkdir(parents=True, exist_ok=True)
-    probe = out / ".writable"
-    probe.touch()
-    probe.unlink()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"Argument `out` must be a folder to write in, but {out}: {why(error)}.") from error
     plots.png_bytes(lambda ax: ax)
 
 

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import jax
 
 from jaxlimit import studies
-from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs, settings_from, table
+from jaxlimit._arguments import require
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs, settings_from, table
 from jaxlimit.cli._output import prepare, print_json, print_table, progress_bar, write
+from jaxlimit.cli._points import points_table, require_inputs
 
 
 @runs.command
@@ -19,8 +21,11 @@ def xavier(
     path_replicas: Annotated[int | None, Whole] = None,
     law_width: Annotated[int | None, Whole] = None,
     ts: Annotated[list[float] | None, Many] = None,
+    data: str | None = None,
     classes: Annotated[tuple[int, int] | None, Whole] = None,
     points: Annotated[int | None, Whole] = None,
+    inputs: Annotated[int | None, Whole] = None,
+    bias: Annotated[bool, Flag] = False,
     activation: str | None = None,
     rule: str | None = None,
     c: str | None = None,
@@ -31,7 +36,7 @@ def xavier(
     out: Path = Path("jaxlimit-xavier"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
-    """Test the Xavier limit theorem (arXiv 1907.04108) on handwritten digits.
+    """Test the Xavier limit theorem (arXiv 1907.04108), on handwritten digits unless told otherwise.
 
     Simulates SGD at several widths, solves the limit, proves the kernel positive definite, tests the
     convergence, prints a table of claims and writes figures, report.html, samples.npz and config.json.
@@ -50,10 +55,16 @@ def xavier(
         Width at which the law is tested.
     ts
         Save times in limit time, starting at 0.
+    data
+        A function of jaxlimit.data: digits (the default), diabetes, sphere, teacher.
     classes
-        The two digits.
+        The two digits; for digits only.
     points
-        Number of data points.
+        Number of data points; the default is 20.
+    inputs
+        Number of inputs, for data that are made: sphere and teacher.
+    bias
+        Append a coordinate 1 to every point.
     activation
         An activation, as in Erf or Hermite:degree=3 (Tanh needs --rule Quadrature).
     rule
@@ -89,15 +100,22 @@ def xavier(
     }
     given = {} if config is None else settings_from(config)
     settings = studies.resolved_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
-    pair = None if classes is None else list(classes)
-    chosen = {key: value for key, value in (("classes", pair), ("points", points)) if value is not None}
+    settings["data"] = points_table(given.get("data"), None, data, points, inputs, bias)
+    if classes is not None:
+        source = settings["data"].get("source")
+        require(source == "digits", "classes", f"be left out for {source} data", f"it is {classes}")
+        settings["data"]["classes"] = list(classes)
     if settings["dtype"] == "float64":
         jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
     try:
-        settings["data"] = {**settings["data"], **chosen}
+        require_inputs(settings["data"])
+        settings["data"] = studies.data_settings(settings["data"])
         problem, arguments = studies.problem_from(settings), studies.xavier_arguments(settings)
+        settings = studies.complete_settings(settings)
     except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
         raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
+    network = studies.network_from(settings)
+    require_rule([network.activation], network.initial, arguments["rule"])
     prepare(out)
     with progress_bar("simulating") as progress:
         outcome = studies.xavier(problem, **arguments, progress=progress)

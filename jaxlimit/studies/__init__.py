@@ -1,10 +1,12 @@
 """Studies: one theorem each, put to the test from simulation to verdict."""
 
 from jaxlimit.studies._build import activation_from as activation_from
+from jaxlimit.studies._build import complete_settings as complete_settings
 from jaxlimit.studies._build import data_from as data_from
 from jaxlimit.studies._build import data_settings as data_settings
 from jaxlimit.studies._build import definiteness_arguments as definiteness_arguments
 from jaxlimit.studies._build import definiteness_settings as definiteness_settings
+from jaxlimit.studies._build import network_from as network_from
 from jaxlimit.studies._build import problem_from as problem_from
 from jaxlimit.studies._build import resolved_settings as resolved_settings
 from jaxlimit.studies._build import rule_from as rule_from

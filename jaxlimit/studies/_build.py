@@ -4,6 +4,7 @@ Names in settings are public class names, looked up with getattr in the room the
 """
 
 import copy
+import difflib
 import inspect
 from collections.abc import Mapping
 from types import ModuleType
@@ -66,8 +67,31 @@ def definiteness_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def problem_from(settings: Mapping[str, Any]) -> Problem:
     """The problem that resolved settings describe."""
     points = data_from(_table(settings, "data"))
-    network = Shallow(activation_from(_table(settings, "activation")), _initial(settings))
-    return Problem(points, network, learning_rate=settings["learning_rate"])
+    return Problem(points, network_from(settings), learning_rate=settings["learning_rate"])
+
+
+def network_from(settings: Mapping[str, Any]) -> Shallow:
+    """The network that resolved settings describe."""
+    return Shallow(activation_from(_table(settings, "activation")), _initial(settings))
+
+
+def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolved settings with every default of the rule, laws and activations that they name written out."""
+    full = dict(settings)
+    for key, room, field in (("rule", kernels, "name"), ("c", initial, "law"), ("w", initial, "law")):
+        if settings[key] is not None:
+            full[key] = _completed(room, _table(settings, key), field)
+    given = settings["activation"]
+    many = isinstance(given, list)
+    tables = [_completed(activations, one, "name") for one in (given if many else [given])]
+    return {**full, "activation": tables if many else tables[0]}
+
+
+def _completed(room: ModuleType, table: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """The table with the defaults of its class that a settings file can hold."""
+    parameters = inspect.signature(getattr(room, table[field])).parameters.values()
+    plain = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str | list | tuple)}
+    return {**plain, **table}
 
 
 def data_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +180,10 @@ def named(room: ModuleType, table: Mapping[str, Any], where: str, field: str, ki
     choices = sorted(
         n for n, c in vars(room).items() if inspect.isclass(c) and issubclass(c, kind) and not n.startswith("Abstract")
     )
-    require(fits, f"{where}.{field}", f"be one of {', '.join(choices)}", f"it is {name!r}")
+    close = [n for n in choices if isinstance(name, str) and n.lower() == name.lower()]
+    close = close or difflib.get_close_matches(str(name), choices, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    require(fits, f"{where}.{field}", f"be one of {', '.join(choices)}", f"it is {name!r}{meant}")
     return _called(found, arguments, where)
 
 
@@ -169,11 +196,22 @@ def _table(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _called(function: Any, arguments: Mapping[str, Any], where: str) -> Any:
     """The object made with these arguments; what it refuses is named by its place in the settings."""
     parameters = inspect.signature(function).parameters
+    name = function.__name__
     unknown = sorted(set(arguments) - set(parameters))
-    require(not unknown, where, f"have keys among {list(parameters)}", f"it also has {unknown}")
-    missing = [name for name, p in parameters.items() if p.default is inspect.Parameter.empty and name not in arguments]
-    require(not missing, where, f"have keys {missing}", f"it has {sorted(arguments)}")
+    known = f"have keys among {list(parameters)}, which are those of {name}" if parameters else f"be {name} alone"
+    require(not unknown, where, known, f"it also has {unknown}")
+    missing = [one for one, p in parameters.items() if p.default is inspect.Parameter.empty and one not in arguments]
+    require(not missing, where, f"have keys {missing}, which {name} needs", f"it has {sorted(arguments)}")
+    # A default that is written out is the default itself: objects print as if it had been left out.
+    plain = {
+        key: parameters[key].default if _same(value, parameters[key].default) else value
+        for key, value in arguments.items()
+    }
     try:
-        return function(**arguments)
+        return function(**plain)
     except ValueError as error:
         raise ValueError(str(error).replace("Argument `", f"Argument `{where}.", 1)) from error
+
+
+def _same(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)
