@@ -32,6 +32,19 @@ def test_a_law_that_knows_its_third_moment_is_right(case):
 
 
 @pytest.mark.parametrize("case", each(LAWS))
+def test_a_law_of_atoms_says_so(case):
+    assert case.law.atomless is not bool(case.atoms)
+
+
+def test_a_covariance_of_less_than_full_rank_has_an_atom_in_its_kernel():
+    """w·(1, −1) = 0 for w = (ξ, ξ)."""
+    singular = jl.initial.MultivariateNormal([[1.0, 1.0], [1.0, 1.0]])
+    assert np.all(np.asarray(singular.sample(jax.random.key(0), (100, 2))) @ [1.0, -1.0] == 0)
+    assert not singular.atomless
+    assert all(law.atomless for law in VECTOR_LAWS.values())
+
+
+@pytest.mark.parametrize("case", each(LAWS))
 def test_a_law_says_whether_it_is_symmetric(case):
     if case.atoms:
         symmetric = all(case.atoms.get(-atom) == pytest.approx(p, rel=1e-12) for atom, p in case.atoms.items())

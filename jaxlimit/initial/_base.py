@@ -28,10 +28,12 @@ class AbstractLaw(eqx.Module):
     """Law of one real coordinate, or of all of w: how to draw it, its first moments and its support.
 
     The coordinates of w are independent draws, unless `inputs` says how many of them the law draws together.
+    `atomless` says that w·x takes no value with positive probability, for every x ≠ 0; it is not claimed by default.
     """
 
     compact_support: ClassVar[bool] = False
     full_support: ClassVar[bool] = False
+    atomless: ClassVar[bool] = False
 
     @abstractmethod
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:

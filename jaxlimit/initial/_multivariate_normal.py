@@ -80,6 +80,11 @@ class MultivariateNormal(AbstractLaw):
         factor = _factor(self.rows)
         return factor.spread is not None and len(factor.kept) == len(self.rows)
 
+    @property
+    def atomless(self) -> bool:  # type: ignore[override]
+        """As `full_support`: w·x = 0 for an x in the kernel of S."""
+        return self.full_support
+
     def deviations(self, x: Float[Host, "points inputs"]) -> Float[Host, " points"]:
         """√(xᵀSx)."""
         return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", x, self.covariance, x, optimize=True), 0.0))

@@ -22,6 +22,7 @@ class Normal(AbstractLaw):
     mean: float = eqx.field(static=True, default=0.0)
     std: float = eqx.field(static=True, default=1.0)
     full_support: ClassVar[bool] = True
+    atomless: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         """A Gaussian needs a finite mean and a positive standard deviation, whose square is a number too."""

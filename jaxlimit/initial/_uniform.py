@@ -23,6 +23,7 @@ class Uniform(AbstractLaw):
     low: float = eqx.field(static=True, default=-1.0)
     high: float = eqx.field(static=True, default=1.0)
     compact_support: ClassVar[bool] = True
+    atomless: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         """The ends must be finite and ordered."""

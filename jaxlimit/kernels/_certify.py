@@ -134,13 +134,15 @@ def _require_exact_and_symmetric(given: np.ndarray, value: Host) -> None:
 
 
 def _monte_carlo(gram: Gram, estimate: float) -> Certificate:
-    """One sample is no bound, whatever its λ_min; a structural reason is a proof all the same."""
+    """One sample is no bound, whatever its λ_min; what is known of the exact matrix is a proof all the same."""
     if gram.singular:
         status, upper, why = CertificateStatus.PROVED_NOT_PD, 0.0, "; ".join(gram.singular)
     else:
         status, upper = CertificateStatus.UNDECIDED, math.inf
         why = "the entries carry standard errors, and one Monte Carlo sample bounds nothing"
-    return Certificate(status, estimate, -math.inf, upper, math.inf, why, gram.assumptions)
+        why += ": kernels.lambda_min_confidence bounds λ_min from several"
+    lower = 0.0 if gram.semidefinite else -math.inf
+    return Certificate(status, estimate, lower, upper, math.inf, why, gram.assumptions)
 
 
 def _scaled_down(matrix: Host, exponent: int) -> Host:

@@ -39,7 +39,7 @@ def gram(network: AbstractNetwork, x: ArrayLike, x2: ArrayLike | None = None, ru
         0.654362399309
     """
     shallow, first, second, block = _prepared(network, x, x2, rule)
-    return _assembled(shallow, first, second, _entries(shallow, first, second, block))
+    return _assembled(shallow, first, second, _entries(shallow, first, second, block), shallow.train_output)
 
 
 def row_blocks(
@@ -107,7 +107,8 @@ def initial_covariance(
         spread = None if duals.value_variance is None else variance**2 * duals.value_variance
         return value, variance * duals.value_error + 4 * UNIT * np.abs(value), spread, duals.assumptions
 
-    return _assembled(shallow, first, second, entries)
+    # What holds of both features holds of σ(w·x) alone; what holds of the slopes alone need not.
+    return _assembled(shallow, first, second, entries, train_output=True)
 
 
 def _prepared(
@@ -142,12 +143,15 @@ def _require_range(name: str, x: Host, law: AbstractLaw) -> None:
             )
 
 
-def _assembled(network: Shallow, x: Host, x2: Host, entries: Callable[[slice, slice], Entries]) -> Gram:
-    """With one set of points only the upper triangle is computed, and mirrored."""
+def _assembled(
+    network: Shallow, x: Host, x2: Host, entries: Callable[[slice, slice], Entries], train_output: bool
+) -> Gram:
+    """With one set of points only the upper triangle is computed, and mirrored; the exact matrix is one of features."""
     square = x2 is x
     found = _filled(entries, range(len(x)), range(len(x2)), symmetric=square, mirrored=square)
-    singular = singularities(network.activation, x, network.train_output) if square else ()
-    return Gram(found.value, found.radius, found.standard_error, found.assumptions, singular)
+    atomless = network.initial.w.atomless
+    singular = singularities(network.activation, x, train_output, atomless) if square else ()
+    return Gram(found.value, found.radius, found.standard_error, found.assumptions, singular, square)
 
 
 def _filled(

@@ -17,7 +17,8 @@ class Gram(eqx.Module):
     `value` [points, points2] is float64 on the host. `radius` bounds |value − exact| entry by entry;
     None says that `value` is exact as given. `standard_error` is that of Monte Carlo entries, else None.
     `assumptions` lists what `radius` takes for granted; empty says that the bound is derived. `singular`
-    lists structural reasons why the exact matrix is singular. Raises ``ValueError`` if a radius or a
+    lists structural reasons why the exact matrix is singular, and `semidefinite` says that it has no negative
+    eigenvalue, as the products of features have none. Raises ``ValueError`` if a radius or a
     standard error does not have the shape of `value`, or is negative or NaN.
 
         >>> import numpy as np
@@ -31,6 +32,7 @@ class Gram(eqx.Module):
     standard_error: Host | None = None
     assumptions: tuple[str, ...] = eqx.field(static=True, default=())
     singular: tuple[str, ...] = eqx.field(static=True, default=())
+    semidefinite: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         """Radius and standard error belong to the value, entry by entry."""
@@ -74,4 +76,4 @@ class Gram(eqx.Module):
             rounding = 4 * UNIT * np.abs(value) + SMALLEST_NORMAL
             radius = rounding if radius is None else (radius + rounding) * (1.0 + 8 * UNIT)
         error = None if self.standard_error is None else self.standard_error * g
-        return Gram(value, radius, error, self.assumptions, self.singular)
+        return Gram(value, radius, error, self.assumptions, self.singular, self.semidefinite)

@@ -1,5 +1,6 @@
 """Data whose exact kernel is singular: found, named and refuted; near misses are not accused."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -191,9 +192,105 @@ def test_every_reason_is_listed():
     assert singularities(TANH.activation, x) == (
         "points 0 and 1 are equal",
         "points 0 and 2 are opposite and the activation is odd",
-        "points 1 and 2 are opposite and the activation is odd",
         "point 3 is zero",
     )
+
+
+@pytest.mark.parametrize("case", each(LINEAR))
+def test_more_opposite_pairs_than_their_points_have_dimensions(case):
+    """Three pairs in a plane of three inputs; one unit in the last place lifts a point out of it."""
+    x = np.array([SAFE[0], SAFE[1], [1.0, 0.5, 0.25]])
+    x[:, 2] = 0.0
+    x = x @ np.array([[1.0, 0, 0], [0, 1, 0.5], [0, 0, 1]])  # exactly: halves
+    reason = "3 pairs of opposite points exceed the 2 dimensions that they span"
+    assert_singular(case, np.concatenate([x, -x]), f"{reason}, and the odd part of the activation is linear")
+    x[0, 2] = np.nextafter(x[0, 2], 2.0)
+    assert singularities(case.activation, np.concatenate([x, -x])) == ()
+
+
+ATOMS, MASSES = [-2.0, -1.0, 0.0, 1.0, 2.0], [0.1, 0.2, 0.4, 0.2, 0.1]
+ATOMIC = {
+    "Discrete": (jl.initial.Discrete(ATOMS, MASSES), dict(zip(ATOMS, MASSES, strict=True))),
+    "Rademacher": (jl.initial.Rademacher(), {-1.0: 0.5, 1.0: 0.5}),
+    "Dirac": (jl.initial.Dirac(1.0), {1.0: 1.0}),
+}
+PLANE = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+
+
+def enumerated(case, x, masses):
+    """The exact kernel for c = ±1 and two independent coordinates of w with these masses, by summing over all w."""
+    total = np.zeros((len(x), len(x)))
+    for (first, p), (second, q) in itertools.product(masses.items(), repeat=2):
+        u = x @ np.array([first, second])
+        value, slope = case.sigma(u), case.slope(u)
+        total += p * q * (np.outer(value, value) + np.outer(slope, slope) * (x @ x.T))
+    return total
+
+
+@pytest.mark.parametrize("name", ATOMIC)
+@pytest.mark.parametrize("case", each(ACTIVATIONS))
+def test_no_kernel_of_a_discrete_law_is_called_singular_that_is_not(case, name):
+    """Atoms may sit where σ' is a convention: Σ a_k(features of x_k less those of −x_k) need not vanish there."""
+    law, masses = ATOMIC[name]
+    network = jl.networks.Shallow(case.activation, jl.Initial(c=jl.initial.Rademacher(), w=law))
+    candidates = [[*PLANE, *-PLANE], [*PLANE[:2], *-PLANE[:2]], [*PLANE, 2 * PLANE[0]], [*PLANE, [0.0, 0.0]]]
+    for points in candidates:
+        x = np.array(points)
+        eigenvalues = np.linalg.eigvalsh(enumerated(case, x, masses))
+        certificate = jl.certify(jl.gram(network, x, rule=jl.kernels.MonteCarlo(64)))
+        if eigenvalues[0] > 1e-9:
+            assert certificate.status is CertificateStatus.UNDECIDED
+
+
+def test_the_rectifier_with_atoms_is_not_singular_where_it_would_be_without():
+    law, masses = ATOMIC["Discrete"]
+    x = np.concatenate([PLANE, -PLANE])
+    assert np.linalg.eigvalsh(enumerated(RELU, x, masses))[0] > 0.05
+    assert singularities(RELU.activation, x, atomless=law.atomless) == ()
+    assert "3 pairs" in singularities(RELU.activation, x)[0]
+    # Smooth σ have no conventions.
+    smooth = ACTIVATIONS["softplus"]
+    assert np.linalg.eigvalsh(enumerated(smooth, x, masses))[0] < 1e-14
+    assert "3 pairs" in singularities(smooth.activation, x, atomless=law.atomless)[0]
+
+
+def test_a_thousand_points_on_a_line_have_few_reasons():
+    """Each kind is told in a few words: not one for every pair, of which there are half a million."""
+    line = np.linspace(-1.0, 1.0, 1000)[:, None]
+    for case in ACTIVATIONS.values():
+        for x in (line, np.repeat(line[::2], 2, axis=0), np.round(line, 2), np.zeros((1000, 1))):
+            reasons = singularities(case.activation, x)
+            assert len(reasons) <= 30
+            assert sum(map(len, reasons)) <= 3000
+    assert singularities(RELU.activation, line)[0] == (
+        "points 0 and 1 and 498 more are parallel and the activation is homogeneous"
+    )
+    assert singularities(ERF.activation, np.zeros((1000, 1))) == (
+        "points 0 and 1 and 998 more are equal",
+        "point 0 is zero",
+    )
+    assert singularities(TANH.activation, np.repeat(SAFE[0, :1] + np.arange(20.0), 2)[:, None]) == (
+        *(f"points {2 * k} and {2 * k + 1} are equal" for k in range(8)),
+        "12 more reasons like this",
+    )
+
+
+def test_minus_zero_is_zero():
+    x = np.array([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0], [-0.0, -0.0]])
+    assert singularities(ERF.activation, x) == (
+        "points 0 and 1 are equal",
+        "points 0 and 2 are opposite and the activation is odd",
+        "point 3 is zero",
+    )
+
+
+def test_what_holds_of_slopes_alone_is_not_said_of_the_covariance_of_the_start():
+    """σ(w·x) of opposite points and of the origin are independent for Φ, though their slopes are not."""
+    for name, point in (("probit", -SAFE[0]), ("cos", np.zeros(3))):
+        x = np.array([SAFE[0], point])
+        network = jl.networks.Shallow(ACTIVATIONS[name].activation, jl.Initial(), train_output=False)
+        assert jl.certify(jl.gram(network, x)).status is CertificateStatus.PROVED_NOT_PD
+        assert jl.certify(jl.kernels.initial_covariance(network, x)).status is CertificateStatus.PROVED_PD
 
 
 def test_cross_blocks_make_no_claim():
