@@ -25,6 +25,9 @@ ROWS = 8 * SIDE
 STEPS = 24
 """Block steps of inverse iteration at most."""
 
+MARGIN = 2.0**-20
+"""By which the reflected matrix of `Krylov` is positive definite, relative to ‖K‖."""
+
 
 class LambdaMinEstimate(eqx.Module):
     """An estimate of the smallest eigenvalue λ_min of Π^{1/2} B Π^{1/2}: never a proof of positive definiteness.
@@ -107,7 +110,7 @@ class ShiftInvert(AbstractEigensolver):
                 total[:i] += part[:, :i].sum(axis=0)
         diagonal = np.diag(matrix).copy()
         # In Fortran's order the lower triangle of the transpose is the upper one of the matrix.
-        shift, least = 0.0, 4 * n * UNIT * float(size.max())
+        shift, least = 0.0, 4 * n * UNIT * float(size.max()) or 1.0
         while True:
             factor, info = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1, clean=0)
             if info == 0:
@@ -121,7 +124,9 @@ class ShiftInvert(AbstractEigensolver):
         start = np.random.default_rng(0).standard_normal((n, min(n, BLOCK)))
         solve = lambda block: lapack.dpotrs(factor, np.asfortranarray(block), lower=1)[0]  # noqa: E731
         x = lowest(solve, start, STEPS).vectors[:, 0]
-        image = blas.dsymv(1.0, factor, x, lower=0) + (diagonal - np.diag(factor)) * x
+        # Put back, not corrected for: the factor's diagonal is a root, whose rounding may be larger than a small kernel.
+        np.fill_diagonal(factor, diagonal)
+        image = blas.dsymv(1.0, factor, x, lower=0)
         return Found(x, image, float(size.max()), float(sums.max()), assumptions)
 
 
@@ -150,7 +155,7 @@ class Krylov(AbstractEigensolver):
         return 8 * points * (4 * self.passes * self.block + 8 * ROWS)
 
     def find(self, kernel: Rows) -> Found:
-        """The largest eigenvalue of ‖K‖·I − K."""
+        """The largest eigenvalue of (1 + `MARGIN`)‖K‖·I − K."""
         n = kernel.points
 
         def multiplied(block: Host) -> tuple[Host, float, float, tuple[str, ...]]:
@@ -165,7 +170,8 @@ class Krylov(AbstractEigensolver):
             return image, size, spread, assumptions
 
         start = np.random.default_rng(0).standard_normal((n, min(n, self.block)))
-        top = multiplied(start[:, :1])[1]  # ‖K‖ is at most the largest sum of a row of |K|
+        # ‖K‖ is at most the largest sum of a row of |K|; above it no direction is lost, not even if K = ‖K‖·I.
+        top = (1.0 + MARGIN) * multiplied(start[:, :1])[1] or 1.0
         flipped = lambda block: top * block - multiplied(block)[0]  # noqa: E731
         x = lowest(flipped, start, self.passes, settled=0.0).vectors[:, 0]
         image, size, spread, assumptions = multiplied(x[:, None])

@@ -46,6 +46,17 @@ def test_a_singular_kernel_is_estimated_by_rounding():
     assert found.upper >= 0
 
 
+@pytest.mark.parametrize("solver", [ShiftInvert(), Krylov()])
+@pytest.mark.parametrize("x", [np.zeros((3, 3)), np.zeros((1, 2)), np.ones((1, 2)), np.eye(3), 1e-30 * np.eye(2)])
+def test_kernels_that_are_a_multiple_of_the_identity_are_estimated_exactly(solver, x):
+    """The origin, one point, orthonormal points: no direction is lower than another, and zero is no scale."""
+    found = lambda_min_estimate(ERF, x, solver=solver)
+    exact = float(jl.gram(ERF, x).value[0, 0])
+    assert_allclose(found.value, exact, rtol=1e-14, atol=0)
+    assert found.residual <= 1e-14 * exact
+    assert exact <= found.upper <= exact * (1 + 1e-12) + 1e-300
+
+
 def test_a_rule_brings_its_assumptions_along():
     case = ACTIVATIONS["tanh"]
     network = jl.networks.Shallow(case.activation, jl.Initial())
