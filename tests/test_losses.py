@@ -93,7 +93,7 @@ def test_predictions_near_the_largest_number_give_no_nan(name):
     assert float(jnp.max(jnp.abs(found))) == pytest.approx(limit, rel=1e-6)
 
 
-@pytest.mark.parametrize("delta", [1e-30, 1e-10, 0.7, 1e10, 1e30])
+@pytest.mark.parametrize("delta", [1.2e-38, 1e-30, 1e-10, 0.7, 1e10, 1e30, 3.4e38])
 def test_pseudo_huber_keeps_its_accuracy_whatever_the_scale(delta):
     """float32 from 1e-30 to 3e38, where r/δ or its square are not representable: device, host and native form."""
     loss = jl.PseudoHuber(delta)
@@ -144,6 +144,12 @@ def test_labels_are_asked_for_where_the_loss_needs_them(case):
 def test_delta_is_a_positive_number(kind, delta):
     with pytest.raises(ValueError, match="Argument `delta` must"):
         kind(delta)
+
+
+@pytest.mark.parametrize("delta", [1e-300, 1e-40, 1.17e-38, 3.5e38, 1e300])
+def test_pseudo_huber_refuses_what_is_zero_or_infinite_in_single_precision(delta):
+    with pytest.raises(ValueError, match=r"Argument `delta` must lie between 1\.2e-38 and 3\.4e\+38, as float32, but"):
+        jl.PseudoHuber(delta)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,9 +5,10 @@ from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import positive_number
+from jaxlimit._arguments import positive_number, require
 from jaxlimit._numerics import namespace
 from jaxlimit.losses._base import AbstractLoss, Derivative
 
@@ -16,7 +17,8 @@ class PseudoHuber(AbstractLoss):
     """ℓ(g, y) = δ²(√(1 + (r/δ)²) − 1), with r = g − y.
 
     Like Huber's loss ½ r² near the target and of slope ±δ far from it, but analytic. `delta` = δ > 0 is in
-    the units of the targets. Source: references `pseudo_huber`.
+    the units of the targets. Raises ``ValueError`` for δ that float32 does not hold as a normal number, about
+    1.2e-38 to 3.4e38. Source: references `pseudo_huber`.
 
         >>> import jaxlimit as jl
         >>> round(float(jl.PseudoHuber().value(5.0, 3.0)), 6), round(float(jl.PseudoHuber().derivative(5.0, 3.0)), 6)
@@ -26,8 +28,12 @@ class PseudoHuber(AbstractLoss):
     delta: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self) -> None:
-        """δ must be positive."""
-        positive_number("delta", self.delta)
+        """δ must be positive, and neither 0 nor infinite in float32: 0/0 and ∞/∞ would follow."""
+        delta, single = positive_number("delta", self.delta), np.finfo(np.float32)
+        least, most = float(single.tiny), float(single.max)
+        require(
+            least <= delta <= most, "delta", f"lie between {least:.2g} and {most:.2g}, as float32", f"it is {delta:g}"
+        )
 
     def value(self, prediction: Float[Array, "..."], target: Float[Array, "..."]) -> Float[Array, "..."]:
         """min(|r|, δ)·|r|/(p + √(1 + q²)) with p = δ/max(|r|, δ) ≤ 1 and q as below: nothing cancels or overflows."""
