@@ -48,13 +48,6 @@ def definiteness(
     )
     labels = _shortened(names)
     ax = axes(ax, "", "")
-    sheet: Any = ax.figure
-    # A row needs a seventh of an inch, a letter of its name a twentieth, and key and label three inches beside them.
-    longest = max(map(len, labels), default=0)
-    if len(names) > 8 or longest > 14:
-        sheet.set_size_inches(
-            max(4.9 if len(names) > 8 else 4.2, 3.4 + 0.055 * longest), max(3.0, 1.0 + 0.135 * len(names))
-        )
     rows = np.arange(len(names))
     proved = (low > 0) & ~shut
     open_ = ~proved & ~shut
@@ -72,6 +65,7 @@ def definiteness(
     for chosen, place, mark, colour, face, text in kinds:
         if np.any(chosen):
             ax.plot(place[chosen], rows[chosen], mark, color=colour, markerfacecolor=face, label=text, **style)
+    _resize(ax, labels, sum(1 + text.count("\n") for chosen, *_, text in kinds if np.any(chosen)))
     ax.set_xlabel(r"$\lambda_{\min}(B)$" + _apart(low[proved], high[proved]), fontsize=9)
     ax.set_xscale("log")
     shown = np.concatenate([low[proved], high[proved], least[~proved]])
@@ -131,6 +125,15 @@ def approach(
     ax.xaxis.set_inverted(True)
     log_ticks(ax.yaxis)
     return legend(ax, 2, by_row=True)
+
+
+def _resize(ax: Axes, labels: Sequence[str], key_lines: int) -> None:
+    """A row, like a line of the key, needs an eighth of an inch and more; a letter of a name a twentieth."""
+    longest = max(map(len, labels), default=0)
+    if len(labels) > 8 or longest > 14:
+        sheet: Any = ax.figure
+        width = max(4.9 if len(labels) > 8 else 4.2, 3.4 + 0.055 * longest)
+        sheet.set_size_inches(width, max(3.0, 0.7 + 0.135 * (len(labels) + key_lines)))
 
 
 def _apart(low: Host, high: Host) -> str:

@@ -96,7 +96,7 @@ def spectrum(
     said = f"{status}, {ESTIMATED}" if assumptions else status
     proof = rf"{said}: {left} ≤ $\lambda_{{\min}}$ ≤ {right}{note}"
     if len(said + left + right + note) > LINE:  # many digits need a line of their own, or two
-        between = "\n" if len(left + right) > LINE - 16 else " "
+        between = "\n" if len(left + right) > LINE - 8 else " "
         proof = rf"{said}{note}:" + f"\n{left} ≤ " + rf"$\lambda_{{\min}}$ ≤{between}{right}"
     if ends:
         # The outline keeps an interval narrower than a pixel visible.

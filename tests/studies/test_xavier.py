@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
@@ -14,17 +15,20 @@ SMALL = {"widths": (32,), "replicas": 64, "path_replicas": 8, "ts": (0.0, 1.0, 2
 
 
 def study(data: jl.Data, activation=None, **changes) -> dict[str, jl.claims.Claim]:
+    return {claim.name: claim for claim in reported(data, activation, **changes).claims}
+
+
+def reported(data: jl.Data, activation=None, **changes) -> jl.claims.Report:
     network = jl.networks.Shallow(activation or jl.activations.Erf(), jl.Initial())
     rule = changes.pop("rule", None)
     rate = changes.pop("learning_rate", 1.0)
-    report = jl.studies.xavier(
+    return jl.studies.xavier(
         jl.Problem(data, network, learning_rate=rate),
         key=KEY,
         rule=rule,
         devices=jax.devices()[:1],  # every device compiles its own program, and one is enough here
         **{**SMALL, **changes},
     )
-    return {claim.name: claim for claim in report.claims}
 
 
 def test_every_claim_carries_its_doubt() -> None:
@@ -86,8 +90,24 @@ def test_relu_runs_and_says_it_lies_outside_the_theorem() -> None:
 
 @pytest.mark.slow
 def test_quadrature_is_named_as_an_assumption_of_the_proof() -> None:
-    claims = study(jl.data.sphere(3, 2), jl.activations.Tanh(), rule=jl.kernels.Quadrature())
-    assert "estimates" in claims["positive definiteness"].error
+    """In the claims that use it, in the captions and in the figures; and the figures name N and the point."""
+    report = reported(jl.data.sphere(3, 2), jl.activations.Tanh(), rule=jl.kernels.Quadrature())
+    for claim in report.claims:
+        if claim.name in ("positive definiteness", "loss envelope"):
+            assert "entry errors of Quadrature are estimates" in claim.error
+    for panel in report.panels:
+        if panel.name in ("spectrum", "lambda_min", "loss"):
+            assert "entry errors of Quadrature are estimates" in panel.caption
+            assert "given error estimates" in legend(panel)
+    names = {panel.name: legend(panel) for panel in report.panels if panel.name in ("paths", "lambda_min")}
+    assert "$N=32$, point 0" in names["paths"]
+    assert "$N=32$" in names["lambda_min"]
+
+
+def legend(panel: jl.claims.Panel) -> str:
+    ax = Figure().subplots()
+    panel.draw(ax)
+    return " | ".join(text.get_text() for text in ax.get_legend().get_texts())
 
 
 @pytest.mark.slow
