@@ -18,6 +18,9 @@ except ImportError as error:  # the light core has no command line
 # Importing a command registers it.
 from jaxlimit.cli import _about as _about
 from jaxlimit.cli import _certify as _certify
+from jaxlimit.cli import _mean_field as _mean_field
+from jaxlimit.cli import _multilayer as _multilayer
+from jaxlimit.cli import _normalisation as _normalisation
 from jaxlimit.cli import _xavier as _xavier
 from jaxlimit.cli._app import app
 

@@ -15,6 +15,17 @@ def list_studies() -> int:
         "xavier", "networks with 1/√N converge to a random linear ODE with a positive definite kernel", "1907.04108"
     )
     table.add_row(
+        "mean_field", "networks with 1/N follow a moving law of neurons, with Gaussian fluctuations", "1805.01053"
+    )
+    table.add_row(
+        "normalisation", "what N^−γ changes between the two: variance, bias, movement, test error", "2011.10487"
+    )
+    table.add_row(
+        "multilayer",
+        "deep networks with averages follow a flow of their neurons; diversity, loss to zero",
+        "2006.09355",
+    )
+    table.add_row(
         "definiteness", "the kernel is positive definite off the theorem's border, and singular on it", "Ito 1996"
     )
     rich.console.Console().print(table)

@@ -17,3 +17,4 @@ from jaxlimit.plots._qq import qq as qq
 from jaxlimit.plots._rate import rate as rate
 from jaxlimit.plots._spectrum import lambda_min_along_training as lambda_min_along_training
 from jaxlimit.plots._spectrum import spectrum as spectrum
+from jaxlimit.plots._vanishing import vanishing as vanishing

@@ -1,0 +1,252 @@
+"""The multilayer mean-field limit put to the test: coupling, diversity of neurons, and a loss that vanishes."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlimit._arguments import (
+    instance,
+    items,
+    positive_integer,
+    positive_number,
+    random_key,
+    require,
+    save_times,
+    widths_in_order,
+)
+from jaxlimit._lanes import Progress
+from jaxlimit._typing import ArrayLike, RandomKey
+from jaxlimit.claims import Report
+from jaxlimit.initial import AbstractEmbedding, AbstractLaw, CorrelatedLayers, IndependentLayers, Normal
+from jaxlimit.losses import AbstractLoss, BoundedQuadratic, Huber
+from jaxlimit.networks import Multilayer
+from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import LayerwiseMeanField
+from jaxlimit.studies._multilayer_claims import claims
+from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Training, distances, everything, network_run
+from jaxlimit.studies._multilayer_panels import panels
+
+WIDTHS = (16, 32, 64, 128)
+SPREAD_WIDTHS = (64, 128, 256, 512)
+RESOLUTIONS = (20, 40, 80, 160)
+TIMES = (0.0, 0.5, 1.0, 2.0)
+LOSSES = (Huber(), BoundedQuadratic())
+RATIO = 8
+"""Neurons of the reference per neuron of the widest network."""
+
+
+def multilayer(
+    problem: Problem,
+    *,
+    key: RandomKey,
+    widths: Sequence[int] = WIDTHS,
+    reference: int = 1024,
+    replicas: int = 128,
+    ts: ArrayLike = TIMES,
+    step_width: int = 32,
+    step_replicas: int = 192,
+    resolutions: Sequence[int] = RESOLUTIONS,
+    spread_widths: Sequence[int] = SPREAD_WIDTHS,
+    spread_replicas: int = 12,
+    spread_end: float = 4.0,
+    losses: Sequence[AbstractLoss] = LOSSES,
+    loss_width: int = 128,
+    loss_replicas: int = 4,
+    end: float = 100.0,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Test the mean-field limit of networks with several hidden layers, all of them equally wide.
+
+    Claims: the assumptions; RMS |w_i^n − w_i| for every layer, neuron by neuron, and of the output, fall like n^{−1/2}
+    over `widths` (all points at every step, ε as in the problem), where the limit has `reference` neurons, eight times
+    the widest at least, of which the network's own are the first; at `step_width` the distance of the chain to the
+    flow of its own neurons falls like ε^{1/2} with fresh samples and like ε with all points, over ε =
+    1/`resolutions`; at four layers and after training, H_2 stops depending on the neuron for independent initial
+    weights, like n^{−1/2}, at three it does not, and `CorrelatedLayers` cures it; Gram matrices of the features
+    stay positive definite, certified; the loss vanishes for each of `losses`, together with max |∂_t w_L|, by the time
+    `end`. Distances to a reference of N neurons are multiplied by (1 − n/N)^{−1/2}, for the n that it shares.
+    The networks of other depth take the laws, the first activation and the loss of the problem.
+
+    Raises ``ValueError`` for bad arguments before anything is simulated, among them what the theorem does not cover:
+    another scaling, a single hidden layer (`mean_field` is for that), layers that do not learn, and independent
+    middle or last weights with mean zero, whose gradients vanish with the width. Source: references `multilayer`.
+
+        >>> import jax, jaxlimit as jl
+        >>> normal, tanh = jl.initial.Normal, jl.activations.Tanh()
+        >>> law = jl.initial.IndependentLayers((normal(0, 1), normal(1, 1), normal(1, 1)))
+        >>> network = jl.networks.Multilayer((tanh, tanh), law)
+        >>> problem = jl.Problem(jl.data.sphere(3, 2), network, jl.LayerwiseMeanField(0.05), jl.Huber())
+        >>> small = {"widths": (4,), "reference": 32, "replicas": 8, "step_width": 4, "step_replicas": 8, "end": 1.0}
+        >>> few = {"resolutions": (10,), "spread_widths": (8,), "loss_width": 8, "ts": (0.0, 1.0)}
+        >>> report = jl.studies.multilayer(problem, key=jax.random.key(0), **small, **few)
+        >>> [claim.verdict.value for claim in report.claims if claim.name == "assumptions"]
+        ['HOLDS']
+    """
+    key, times, sizes = random_key(key), save_times(ts), widths_in_order(widths)
+    first, middle, last = _laws(problem)
+    network: Any = problem.network
+    require(times[0] == 0.0 and times.size > 1, "ts", "start at 0 and go on", f"it is {times.tolist()}")
+    most = RATIO * sizes[-1]
+    enough = positive_integer("reference", reference) >= most
+    require(enough, "reference", f"be {RATIO} times the widest network or more, {most}", f"it is {reference}")
+    spread_sizes, counts = _ordered("spread_widths", spread_widths), _ordered("resolutions", resolutions)
+    for name, count, least in (
+        ("replicas", replicas, 8),
+        ("step_replicas", step_replicas, 8),
+        ("spread_replicas", spread_replicas, 2),
+        ("loss_replicas", loss_replicas, 2),
+    ):
+        require(positive_integer(name, count) >= least, name, f"be at least {least}", f"it is {count}")
+    own, trained_to = positive_integer("step_width", step_width), positive_number("end", end)
+    positive_number("spread_end", spread_end)
+    chosen = [instance("losses", loss, AbstractLoss) for loss in items("losses", losses, "losses")]
+    require(len(chosen) > 0, "losses", "hold one loss or more", "it is empty")
+    wide = positive_integer("loss_width", loss_width)
+    points = problem.data.points
+    require(wide >= points, "loss_width", f"be {points} or more (a Gram matrix of as many points)", f"it is {wide}")
+    work = _Work(progress, 1 + 2 + 3 + len(chosen))
+    hidden = network.layers - 1
+
+    def run(one: Problem, width: int, count: int, own_key: RandomKey, **changes: Any) -> Samples:
+        depth = one.network.layers - 1  # type: ignore[attr-defined]
+        return network_run(one, (width,) * depth, count, own_key, devices, **{"ts": times, **changes})
+
+    # Every width starts from the same key: one limit per replica serves them all.
+    stream = jax.random.fold_in(key, 0)
+    coupling = Coupling(sizes, *distances(problem, sizes, (reference,) * hidden, replicas, times, stream, run))
+    work.done()
+    finer = [_with_step(problem, 1.0 / count) for count in counts]
+    steps = {}
+    for name, batch, number in (("SGD", 1, 1), ("full batch", None, 2)):
+        many = step_replicas if batch else max(8, step_replicas // 2)
+        stream = jax.random.fold_in(key, number)
+        found = [distances(one, (own,), (own,) * hidden, many, times, stream, run, batch) for one in finer]
+        steps[name] = Coupling(counts, [each[0][0] for each in found], found[0][1])
+        work.done()
+    activation = network.activations[0]
+    cured = CorrelatedLayers(mean=middle.mean, first=first, last=last)
+    spreads, late = {}, np.array([0.0, spread_end])
+    for name, law, layers in (
+        ("independent, 4 layers", IndependentLayers((first, middle, middle, last)), 4),
+        ("independent, 3 layers", IndependentLayers((first, middle, last)), 3),
+        ("correlated, 4 layers", cured, 4),
+    ):
+        other = _with_network(problem, Multilayer((activation,) * (layers - 1), law, network.output))
+        observe = _second_layer(other.network, problem.data.x)
+        stream = jax.random.fold_in(key, 3)
+        # Independent networks at every width: the fit takes its errors as independent.
+        each = ((n, jax.random.fold_in(stream, n)) for n in spread_sizes)
+        runs = [run(other, n, spread_replicas, own_key, ts=late, observe=observe) for n, own_key in each]
+        spreads[name] = [found.observed for found in runs]
+        work.done()
+    trainings = []
+    for loss in chosen:
+        one = dataclasses.replace(problem, loss=loss)
+        saved = trained_to * np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
+        trainings.append(
+            Training(one, run(one, wide, loss_replicas, jax.random.fold_in(key, 4), ts=saved, observe=everything))
+        )
+        work.done()
+    evidence = Evidence(problem, coupling, steps, spread_sizes, spreads, tuple(trainings), reference, own)
+    found_claims, measured = claims(evidence)
+    return Report(
+        title="The mean-field limit of networks with several hidden layers",
+        source="Nguyen & Pham, arXiv 2001.11443; Pham & Nguyen, arXiv 2006.09355",
+        claims=found_claims,
+        panels=panels(evidence, measured),
+        arrays=evidence.arrays(measured),
+        configuration={
+            "study": "multilayer",
+            "network": repr(network),
+            "loss": repr(problem.loss),
+            "losses": [repr(loss) for loss in chosen],
+            "scaling": repr(problem.scaling),
+            "points": points,
+            "inputs": problem.data.inputs,
+            "learning_rate": problem.learning_rate,
+            "ts": times.tolist(),
+            "widths": list(sizes),
+            "reference": reference,
+            "replicas": replicas,
+            "step_width": own,
+            "step_replicas": step_replicas,
+            "resolutions": list(counts),
+            "spread_widths": list(spread_sizes),
+            "spread_replicas": spread_replicas,
+            "spread_end": float(spread_end),
+            "loss_width": wide,
+            "loss_replicas": loss_replicas,
+            "end": trained_to,
+        },
+    )
+
+
+class _Work:
+    """Counts the parts of the study that are done."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self._progress, self._total, self._done = progress, total, 0
+
+    def done(self) -> None:
+        """One more."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress(float(self._done), float(self._total))
+
+
+def _laws(problem: Problem) -> tuple[AbstractLaw, AbstractLaw, AbstractLaw]:
+    """Laws of w_1, of the middle and of w_L; refuses what the theorem does not cover."""
+    network = instance(
+        "problem", instance("problem", problem, Problem).network, Multilayer, "have a Multilayer network"
+    )
+    wanted = "have the scaling LayerwiseMeanField: the theorem is on averages over neurons"
+    instance("problem", problem.scaling, LayerwiseMeanField, wanted)
+    deep = "have two hidden layers or more: for one see the study mean_field"
+    require(network.layers >= 3, "problem", deep, f"it has {network.layers - 1}")
+    require(all(network.trained), "problem", "have layers that all learn, as in the theorem", "some do not")
+    require(problem.learning_rate > 0, "problem", "have a learning rate above 0: nothing would move", "it is 0")
+    initial: AbstractEmbedding = network.initial
+    if isinstance(initial, CorrelatedLayers):
+        return initial.first, Normal(1.0, 1.0), initial.last
+    means = initial.means(network.layers)[1:]
+    fit = "have independent middle and last weights with a mean: with mean zero gradients vanish with the width"
+    require(all(means), "problem", fit, f"their means are {means}")
+    independent = instance("problem", initial, IndependentLayers, "have IndependentLayers or CorrelatedLayers")
+    return independent.weights[0], independent.weights[1], independent.weights[-1]
+
+
+def _ordered(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return widths_in_order(values)
+    except ValueError as error:
+        raise ValueError(str(error).replace("`widths`", f"`{name}`")) from None
+
+
+def _with_step(problem: Problem, epsilon: float) -> Problem:
+    scaling: Any = problem.scaling
+    return dataclasses.replace(problem, scaling=dataclasses.replace(scaling, epsilon=epsilon))
+
+
+def _with_network(problem: Problem, network: Multilayer) -> Problem:
+    """Another depth; schedules that differ between layers are those of one depth only, and give way to 1."""
+    scaling: Any = problem.scaling
+    if isinstance(scaling.xi, tuple):
+        scaling = dataclasses.replace(scaling, xi=1.0)
+    return dataclasses.replace(problem, network=network, scaling=scaling)
+
+
+def _second_layer(network: Any, x: Any) -> Any:
+    """Standard deviation over neurons of H_2 [points], and of its change since the start."""
+    inputs = jnp.asarray(x, jnp.float32)
+
+    def observe(now: Any, start: Any) -> Any:
+        second, before = (network.hidden(p, inputs)[1] for p in (now, start))
+        return jnp.std(second, axis=1, ddof=1), jnp.std(second - before, axis=1, ddof=1)
+
+    return observe

@@ -1,0 +1,97 @@
+"""From plain settings to the problem and the arguments of the multilayer study."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from jaxlimit import initial, losses
+from jaxlimit._arguments import finite_number, positive_integer, require
+from jaxlimit.networks import Multilayer
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import LayerwiseMeanField
+from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings
+from jaxlimit.studies._multilayer import LOSSES, RESOLUTIONS, SPREAD_WIDTHS, TIMES, WIDTHS
+
+MULTILAYER: dict[str, Any] = {
+    "data": {"source": "teacher", "points": 10, "inputs": 10, "bias": False},
+    "activation": {"name": "Tanh"},
+    "layers": 3,
+    "first": {"law": "Normal", "mean": 0.0, "std": 1.0},
+    "middle": {"law": "Normal", "mean": 1.0, "std": 1.0},
+    "last": {"law": "Normal", "mean": 1.0, "std": 1.0},
+    "correlated": False,
+    "loss": {"name": "Huber"},
+    "losses": [{"name": type(loss).__name__} for loss in LOSSES],
+    "epsilon": 0.02,
+    "xi": 1.0,
+    "learning_rate": 1.0,
+    "seed": 0,
+    "widths": list(WIDTHS),
+    "reference": 1024,
+    "replicas": 128,
+    "ts": list(TIMES),
+    "step_width": 32,
+    "step_replicas": 192,
+    "resolutions": list(RESOLUTIONS),
+    "spread_widths": list(SPREAD_WIDTHS),
+    "spread_replicas": 12,
+    "spread_end": 4.0,
+    "loss_width": 128,
+    "loss_replicas": 4,
+    "end": 100.0,
+}
+"""Defaults of ``jaxlimit run multilayer``: one table per object, its keys the arguments of the class named."""
+
+PIECES = (
+    "data",
+    "activation",
+    "layers",
+    "first",
+    "middle",
+    "last",
+    "correlated",
+    "loss",
+    "epsilon",
+    "xi",
+    "learning_rate",
+)
+"""What makes the problem; the rest are arguments of the study."""
+
+
+def multilayer_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `jaxlimit run multilayer`, put over their defaults as by `resolved_settings`."""
+    return resolved_settings(settings, MULTILAYER)
+
+
+def multilayer_problem(settings: Mapping[str, Any]) -> Problem:
+    """The problem that resolved settings describe: one activation and one law of middle weights for all layers."""
+    layers = positive_integer("layers", settings["layers"])
+    require(layers >= 3, "layers", "be 3 or more: two hidden layers and the output", f"it is {layers}")
+    first, middle, last = (
+        named(initial, settings[key], key, "law", initial.AbstractLaw) for key in ("first", "middle", "last")
+    )
+    correlated = settings["correlated"]
+    require(isinstance(correlated, bool), "correlated", "be true or false", f"it is {correlated!r}")
+    law: initial.AbstractEmbedding
+    if correlated:
+        law = initial.CorrelatedLayers(mean=middle.mean, first=first, last=last)
+    else:
+        law = initial.IndependentLayers((first, *(middle,) * (layers - 2), last))
+    network = Multilayer((activation_from(settings["activation"]),) * (layers - 1), law)
+    given = settings["xi"]
+    xi = tuple(finite_number("xi", one) for one in given) if isinstance(given, list) else finite_number("xi", given)
+    scaling = LayerwiseMeanField(settings["epsilon"], xi)
+    scaling.schedules(layers)
+    loss = named(losses, settings["loss"], "loss", "name", losses.AbstractLoss)
+    return Problem(data_from(settings["data"]), network, scaling, loss, settings["learning_rate"])
+
+
+def multilayer_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `studies.multilayer` beside the problem."""
+    seed = settings["seed"]
+    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
+    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    rest = {key: value for key, value in settings.items() if key not in (*PIECES, "seed", "losses")}
+    chosen = [named(losses, one, "losses", "name", losses.AbstractLoss) for one in settings["losses"]]
+    return {"key": jax.random.key(seed), **rest, "losses": chosen}
