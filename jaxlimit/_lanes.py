@@ -60,6 +60,14 @@ def available_on_host() -> int | None:
     return min(found) if found else None
 
 
+def require_room_for_draws(neurons: int, inputs: int) -> None:
+    """Raise ``ValueError`` unless four fifths of the free memory hold (c, w) in float32 and the bits they come from."""
+    room, needed = available_on_host(), 8 * neurons * (inputs + 1)
+    if room is not None:
+        have = f"{needed / 2**30:.1f} GiB are needed and {0.8 * room / 2**30:.1f} are to be had"
+        require(needed <= 0.8 * room, "neurons", "have weights that fit into the memory", have)
+
+
 def run_lanes(
     prepare: Callable[[jax.Device], Callable[[int, Callable[[], None]], Any]],
     lanes: int,

@@ -198,3 +198,39 @@ def test_the_features_of_a_polynomial_span_as_many_monomials_as_stated(degree, i
     assert np.linalg.matrix_rank(np.concatenate([sigma(u), gradients], axis=1), tol=1e-8) == sigma.monomials(inputs)
     assert jl.activations.Identity().monomials(inputs) == inputs
     assert jl.activations.Tanh().monomials(inputs) is None
+
+
+class Arctan(AbstractActivation):
+    """arctan(u) without `derivative`, with the array's own namespace."""
+
+    def __call__(self, u):
+        return u.__array_namespace__().arctan(u)
+
+
+class NumpyArctan(AbstractActivation):
+    """The same with NumPy, which knows nothing of the arrays of JAX."""
+
+    def __call__(self, u):
+        return np.arctan(u)
+
+
+def test_a_derivative_by_jax_serves_kernels_in_double_precision_and_says_what_to_do_in_single():
+    u = np.linspace(-3.0, 3.0, 7)
+    assert np.allclose(Arctan().derivative_on_host(u), 1 / (1 + u * u), rtol=1e-15, atol=0)
+    network, x, rule = jl.networks.Shallow(Arctan()), np.eye(2), jl.kernels.Quadrature()
+    assert jl.certify(jl.gram(network, x, rule=rule)).status.value == "PROVED_PD"
+    message = r"must compute σ' in float64 on the host \(define `derivative`, or set JAX_ENABLE_X64=1\), but σ' came in"
+    for rule in (jl.kernels.Quadrature(), jl.kernels.MonteCarlo(10)):
+        with jax.enable_x64(False), pytest.raises(ValueError, match=message):
+            jl.gram(network, x, rule=rule)
+
+
+def test_numpy_in_an_activation_is_named_where_jax_calls_it():
+    network, key = jl.networks.Shallow(NumpyArctan()), jax.random.key(0)
+    for call in (
+        lambda: jl.gram(network, np.eye(2), rule=jl.kernels.Quadrature()),
+        lambda: jl.empirical_gram(network, network.init(4, 2, key), np.eye(2)),
+        lambda: jl.simulate(jl.Problem(jl.Data(np.eye(2), [1.0, -1.0]), network), 8, [0.0], replicas=1, key=key),
+    ):
+        with pytest.raises(ValueError, match=r"Argument `activation` must .+u\.__array_namespace__\(\), not of numpy"):
+            call()

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlimit._arguments import require
 from jaxlimit._numerics import Pairs
 from jaxlimit._typing import ArrayLike, Host
 
@@ -43,8 +44,34 @@ class AbstractActivation(eqx.Module):
         """σ(u), elementwise."""
 
     def derivative(self, u: ArrayLike) -> ArrayLike:
-        """σ'(u), elementwise; by forward-mode differentiation unless overridden."""
+        """σ'(u), elementwise; by forward-mode differentiation unless overridden.
+
+        Differentiation is done by JAX and in its precision: kernels, which are computed on the host in float64, then
+        need JAX_ENABLE_X64=1.
+        """
         return jax.jvp(self, (u,), (jnp.ones_like(u),))[1]
+
+    def on_host(self, u: Host) -> Host:
+        """σ(u) in float64 for a float64 array; ValueError where it comes in another precision."""
+        return _in_float64(self(u), "σ", "write it with the array's own namespace")
+
+    def derivative_on_host(self, u: Host) -> Host:
+        """σ'(u) in float64 for a float64 array; ValueError where it comes in another precision."""
+        inherited = type(self).derivative is AbstractActivation.derivative
+        if inherited:
+            self.require_traceable()
+        remedy = "define `derivative`" if inherited else "write `derivative` with the array's own namespace"
+        return _in_float64(self.derivative(u), "σ'", remedy)
+
+    def require_traceable(self) -> None:
+        """One trial without numbers; ValueError where σ or σ' calls NumPy or Python on the arrays of JAX."""
+        try:
+            jax.eval_shape(lambda u: (self(u), self.derivative(u)), jax.ShapeDtypeStruct((1,), jnp.float32))
+        except jax.errors.JAXTypeError as error:
+            raise ValueError(
+                "Argument `activation` must be written for arrays of NumPy and of JAX (with functions of "
+                f"u.__array_namespace__(), not of numpy or math), but {type(self).__name__} fails on a JAX array."
+            ) from error
 
     def monomials(self, inputs: int) -> int | None:
         """How many monomials in the coordinates of x span σ(w·x) and σ'(w·x)x for every w.
@@ -61,6 +88,13 @@ class AbstractActivation(eqx.Module):
         `max`, so that a compiler can treat many neurons at once; NaN must come out as NaN.
         """
         return None
+
+
+def _in_float64(values: Any, what: str, remedy: str) -> Host:
+    array = np.asarray(values)
+    must = f"compute {what} in float64 on the host ({remedy}, or set JAX_ENABLE_X64=1)"
+    require(array.dtype == np.float64, "activation", must, f"{what} came in {array.dtype}")
+    return array
 
 
 class AbstractClosedFormActivation(AbstractActivation):

@@ -16,6 +16,7 @@ from jaxlimit._arguments import (
     real_array,
     require,
 )
+from jaxlimit._lanes import require_room_for_draws
 from jaxlimit._numerics import UNIT
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels._certify import outward
@@ -157,7 +158,8 @@ def lambda_min_replicates(
     without weights Π is the identity. On the host in float64, whatever JAX runs in; replica r draws with
     fold_in(key, r), in float32, cast exactly. `rounding` = (N + 8M + 16)·2^−53·max trace K_m covers the
     sums over neurons and the eigenvalue's own error for M points. Any law of w with finite moments will
-    do: no closed form and no quadrature is involved.
+    do: no closed form and no quadrature is involved. Raises ``ValueError`` where the weights of one network do
+    not fit into the memory, or the activation does not compute in float64.
 
         >>> import jax, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Tanh(), jl.Initial())
@@ -170,19 +172,20 @@ def lambda_min_replicates(
     shallow, points = instance("network", network, Shallow), real_array("x", x, 2)
     neurons, replicas = positive_integer("neurons", neurons), positive_integer("replicas", replicas)
     key, root = random_key(key), roots(weights, len(points))
+    require_room_for_draws(neurons, points.shape[1])
     draw = jax.jit(lambda r: shallow.init(neurons, points.shape[1], jax.random.fold_in(key, r)))
     inner = points @ points.T
     values, largest = np.empty(replicas), 0.0
     for replica in range(replicas):
-        c, w = (np.asarray(drawn, np.float64) for drawn in draw(replica))
+        c, w = (np.asarray(drawn) for drawn in draw(replica))
         kernel = np.zeros(inner.shape)
         for first in range(0, neurons, CHUNK):
             part = slice(first, first + CHUNK)
-            u = points @ w[part].T
-            slopes = np.asarray(shallow.activation.derivative(u), np.float64) * c[part]
+            u = points @ w[part].T.astype(np.float64)
+            slopes = shallow.activation.derivative_on_host(u) * c[part]
             kernel += slopes @ slopes.T * inner
             if shallow.train_output:
-                features = np.asarray(shallow.activation(u), np.float64)
+                features = shallow.activation.on_host(u)
                 kernel += features @ features.T
         kernel *= np.outer(root, root) / neurons
         values[replica], largest = np.linalg.eigvalsh(kernel)[0], max(largest, float(np.trace(kernel)))

@@ -32,7 +32,8 @@ def empirical_gram(
     in float32 an entry is off by about 1e-6 of its size. Works inside `jax.jit` and as an observable
     of `simulate`. Neurons are taken in chunks, so that memory holds the matrix and 2^20 features or so,
     at any width. At initialisation B_N − B is of order N^{−1/2}. Raises ``ValueError`` for parameters and
-    points that do not fit together. Source: references `xavier`.
+    points that do not fit together, and for an activation that calls NumPy on arrays of JAX.
+    Source: references `xavier`.
 
         >>> import jax, numpy as np, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -42,6 +43,7 @@ def empirical_gram(
         True
     """
     shallow, (c, w) = instance("network", network, Shallow), _neurons(parameters)
+    shallow.activation.require_traceable()
     first = _points("x", x, w)
     second = None if x2 is None else _points("x2", x2, w)
     neurons, points = w.shape[-2], max(len(first), 0 if second is None else len(second))

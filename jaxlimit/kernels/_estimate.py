@@ -124,7 +124,7 @@ class ShiftInvert(AbstractEigensolver):
         start = np.random.default_rng(0).standard_normal((n, min(n, BLOCK)))
         solve = lambda block: lapack.dpotrs(factor, np.asfortranarray(block), lower=1)[0]  # noqa: E731
         x = lowest(solve, start, STEPS).vectors[:, 0]
-        # Put back, not corrected for: the factor's diagonal is a root, whose rounding may be larger than a small kernel.
+        # Put back, not corrected for: the factor's diagonal is a root, whose rounding may exceed a small kernel.
         np.fill_diagonal(factor, diagonal)
         image = blas.dsymv(1.0, factor, x, lower=0)
         return Found(x, image, float(size.max()), float(sums.max()), assumptions)

@@ -9,7 +9,6 @@ from jaxlimit._numerics import UNIT
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.initial import AbstractLaw
-from jaxlimit.kernels._quadrature import on_host
 from jaxlimit.kernels._rules import AbstractRule, Block, Duals
 
 CHUNK = 2048
@@ -95,4 +94,4 @@ class MonteCarlo(AbstractRule):
 def _features(activation: AbstractActivation, w: Host, x: Host) -> tuple[Host, Host]:
     """σ(w·x) and σ'(w·x) [neurons, points]."""
     u = w @ x.T
-    return on_host(activation(u)), on_host(activation.derivative(u))
+    return activation.on_host(u), activation.derivative_on_host(u)

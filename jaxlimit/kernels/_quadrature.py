@@ -1,8 +1,5 @@
 """Duals by quadrature with an estimate of the error: along one axis for every point, or in a plane for every pair."""
 
-from collections.abc import Callable
-from typing import Any
-
 import equinox as eqx
 import numpy as np
 
@@ -86,7 +83,7 @@ class Quadrature(AbstractRule):
     def _expanded(self, activation: AbstractActivation, points: Coordinates) -> list[tuple[Series, Series] | None]:
         """The series of σ and σ' for each POINTS points; None for points that are too long for a series."""
         norms = points.std * np.linalg.norm(points.z, axis=1)
-        functions = [lambda u, f=f: on_host(f(u)) for f in (activation, activation.derivative)]
+        functions = (activation.on_host, activation.derivative_on_host)
         # An odd σ has odd terms only, and its slope has even ones.
         degrees = [(1, 2), (0, 2)] if activation.odd else [(0, 1), (0, 1)]
         found: list[tuple[Series, Series] | None] = []
@@ -142,7 +139,7 @@ def _trapezoid(activation: AbstractActivation, geometry: Host, steps: Host) -> H
     out = np.zeros((2, geometry.shape[1]))
     rows = max(1, CHUNK // inner.size)
     pairs_at_once = max(1, rows // z.size)
-    functions: tuple[Callable[[Any], Any], ...] = (activation, activation.derivative)
+    functions = (activation.on_host, activation.derivative_on_host)
     for first in range(0, geometry.shape[1], pairs_at_once):
         left, right, cosine, sine = geometry[:, first : first + pairs_at_once, None]
         across = (right * sine * inner)[:, None, :]
@@ -150,18 +147,6 @@ def _trapezoid(activation: AbstractActivation, geometry: Host, steps: Host) -> H
             part, mass = z[row : row + rows], weights[row : row + rows]
             u, v = left * part, (right * cosine * part)[:, :, None] + across
             for number, function in enumerate(functions):
-                means = on_host(function(v)) @ inner_weights
-                out[number, first : first + pairs_at_once] += (on_host(function(u)) * means) @ mass
+                means = function(v) @ inner_weights
+                out[number, first : first + pairs_at_once] += (function(u) * means) @ mass
     return out
-
-
-def on_host(values: Any) -> Host:
-    """What an activation returned, as a float64 array; ValueError where it is of another precision."""
-    array = np.asarray(values)
-    require(
-        array.dtype == np.float64,
-        "activation",
-        "compute in float64 on the host (use the array's own namespace, or set JAX_ENABLE_X64=1)",
-        f"it returned {array.dtype}",
-    )
-    return array

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 import jaxlimit as jl
+from jaxlimit import _lanes
 from jaxlimit.kernels import LambdaMinReplicates, lambda_min_confidence, lambda_min_replicates
 from tests import laws
 from tests.cases import ACTIVATIONS, each
@@ -111,6 +112,28 @@ def test_replicates_are_smallest_eigenvalues_of_empirical_kernels(case, train_ou
         expected = np.linalg.eigvalsh(kernel * np.sqrt(np.outer(weights, weights)) / 3000)[0]
         assert abs(value - max(expected, 0.0)) <= 1e-14
     assert found.rounding < 1e-12
+
+
+class Narrow(jl.activations.AbstractActivation):
+    """tanh, in single precision whatever comes in."""
+
+    def __call__(self, u):
+        return u.__array_namespace__().tanh(u).astype("float32")
+
+    def derivative(self, u):
+        return 1 - u.__array_namespace__().tanh(u) ** 2
+
+
+def test_features_in_single_precision_are_refused_and_not_called_float64():
+    with pytest.raises(ValueError, match=r"Argument `activation` must compute σ in float64 .+ but σ came in float32"):
+        lambda_min_replicates(jl.networks.Shallow(Narrow()), X, 10, 2, jax.random.key(0))
+
+
+def test_more_neurons_than_the_memory_holds_are_refused_before_they_are_drawn(monkeypatch):
+    monkeypatch.setattr(_lanes, "available_on_host", lambda: 2**30)
+    monkeypatch.setattr(jl.networks.Shallow, "init", lambda *_: pytest.fail("neurons were drawn"))
+    with pytest.raises(ValueError, match=r"Argument `neurons` must have weights that fit .+, but 29\.8 GiB are needed"):
+        lambda_min_replicates(ERF, X, 10**9, 2, jax.random.key(0))
 
 
 def test_matrices_are_taken_too():

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import mpmath
 import numpy as np
@@ -10,6 +11,7 @@ import scipy.integrate
 import scipy.linalg
 
 import jaxlimit as jl
+from jaxlimit import _lanes
 from jaxlimit.limits._path_error import Modes
 from tests import laws, systems
 from tests.cases import ACTIVATIONS
@@ -262,6 +264,38 @@ def test_a_kernel_that_drifts_is_refused():
     for limit in (drifting, jl.SpectralLimit(skewed, rule=jl.kernels.MonteCarlo(1000))):
         with pytest.raises(ValueError, match="the kernel drifts at the same order"):
             limit.path_error([1.0], 8, key=KEY, neurons=1000)
+
+
+def test_a_skewness_that_its_law_knows_is_not_left_to_draws():
+    """c = a or −1 with E c = 0 has E c³ = a(a − 1): 0.05 here, where a mean of 1000 cubes scatters by 0.03."""
+    nearly = jl.initial.Discrete([1.05, -1.0], [1 / 2.05, 1.05 / 2.05])
+    limit = jl.SpectralLimit(systems.problem(ACTIVATIONS["relu"], DATA, initial=jl.Initial(c=nearly)))
+    with pytest.raises(ValueError, match=r"the kernel drifts at the same order\), but E c³ = 0\.0525"):
+        limit.path_error([1.0], 8, key=KEY, neurons=1000)
+    # E c³ = 0 exactly, of four draws whose mean cube is far from it for most keys.
+    rare = jl.initial.Discrete([-30.0, -1.0, 1.0, 30.0], [0.25, 0.25, 0.25, 0.25])
+    limit = jl.SpectralLimit(systems.problem(ACTIVATIONS["relu"], DATA, initial=jl.Initial(c=rare)))
+    limit.path_error([1.0], 8, key=KEY, neurons=4)
+
+
+def test_features_in_single_precision_and_too_many_neurons_are_refused(monkeypatch):
+    class Narrow(jl.activations.AbstractActivation):
+        """tanh, whose slope comes in single precision."""
+
+        def __call__(self, u):
+            return u.__array_namespace__().tanh(u)
+
+        def derivative(self, u):
+            return (1 - u.__array_namespace__().tanh(u) ** 2).astype("float32")
+
+    limit = limit_of()
+    narrow = eqx.tree_at(lambda one: one.kernel.network, limit, jl.networks.Shallow(Narrow()))
+    with pytest.raises(ValueError, match=r"Argument `activation` must compute σ' in float64 .+ but σ' came in float32"):
+        narrow.path_error([1.0], 8, key=KEY, neurons=4)
+    monkeypatch.setattr(_lanes, "available_on_host", lambda: 2**30)
+    monkeypatch.setattr(jl.networks.Shallow, "init", lambda *_: pytest.fail("neurons were drawn"))
+    with pytest.raises(ValueError, match="Argument `neurons` must have weights that fit into the memory"):
+        limit.path_error([1.0], 8, key=KEY, neurons=10**9)
 
 
 @pytest.mark.parametrize("gamma", [0.75, 0.9])
