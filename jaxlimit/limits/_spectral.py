@@ -58,7 +58,8 @@ class SpectralLimit(AbstractKernelLimit):
         # The factors themselves are rounded: the square root of a product of two numbers, on both sides.
         rounding = 4 * UNIT * np.abs(scaled.value)
         radius = rounding if scaled.radius is None else scaled.radius + rounding
-        return Gram(scaled.value, radius, scaled.standard_error, scaled.assumptions, scaled.singular)
+        known = scaled.assumptions, scaled.singular, scaled.semidefinite
+        return Gram(scaled.value, radius, scaled.standard_error, *known)
 
     @property
     def matrix(self) -> Float[Host, "points points"]:

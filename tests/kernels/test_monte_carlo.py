@@ -142,6 +142,11 @@ def test_its_certificates_are_undecided_and_limits_take_it():
     limit = jl.SpectralLimit(problem, rule=MonteCarlo(NEURONS))
     found = limit.certificate()
     assert found.status is CertificateStatus.UNDECIDED
+    # The exact kernel is one of features: so much is proved. Of any other matrix with standard errors it is not.
+    assert found.lower == 0.0
+    assert "lambda_min_confidence" in found.reason
+    assert jl.certify(jl.kernels.Gram(np.eye(2), standard_error=np.ones((2, 2)))).lower == -np.inf
+    assert jl.gram(network(case), X, X[:3], rule=MonteCarlo(100)).semidefinite is False
     assert "standard errors" in found.reason
     assert any("40000 draws" in assumption for assumption in found.assumptions)
     exact = jl.SpectralLimit(problem, rule=case.rule)
