@@ -56,7 +56,7 @@ class Predictions:
         self._linear_error = [np.zeros(1), np.zeros(1)]
         if held_out is not None:
             self._predict_error(held_out.x)
-        self._origin = [self._path(0.0, group) for group in range(GROUPS)]
+        self._origins: list[Host] = []
 
     def mean(self, gamma: float, width: int) -> Curve:
         """E h^N_t to leading order, [times, points + held out], the data first."""
@@ -64,7 +64,7 @@ class Predictions:
         if gamma == 0.5:
             return Curve(linear, doubt)
         epsilon = epsilon_at(PowerScaling(gamma), width)
-        moved = np.array([self._path(epsilon, group) - self._origin[group] for group in range(GROUPS)])
+        moved = np.array([self._path(epsilon, group) - self._origin(group) for group in range(GROUPS)])
         return Curve(linear + moved.mean(axis=0), np.hypot(doubt, moved.std(axis=0, ddof=1) / math.sqrt(GROUPS)))
 
     def variance(self, gamma: float, width: int) -> Curve:
@@ -109,6 +109,12 @@ class Predictions:
     def _start(self, gamma: float, width: int) -> Host:
         """N^{1−2γ} e^{−At}Σe^{−Aᵀt} on the diagonal: what is left of the start."""
         return float(width) ** (1.0 - 2.0 * gamma) * np.diagonal(self.linear.covariance, axis1=1, axis2=2)
+
+    def _origin(self, group: int) -> Host:
+        """The flow at ε = 0 with the same particles, solved once."""
+        if not self._origins:
+            self._origins = [self._path(0.0, one) for one in range(GROUPS)]
+        return self._origins[group]
 
     def _path(self, epsilon: float, group: int) -> Host:
         flow, points = self._flow(epsilon, PER_GROUP, group), self.limit.kernel.problem.data.points

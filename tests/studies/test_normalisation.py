@@ -33,6 +33,7 @@ def report():
     return study(held_out=HELD_OUT)
 
 
+@pytest.mark.slow
 def test_every_claim_carries_its_doubt(report):
     names = ["assumptions", "variance γ = 0.75", "variance γ = 1", "bias", "movement γ = 0.75", "movement γ = 1"]
     assert [claim.name for claim in report.claims] == [*names, "test error"]
@@ -42,10 +43,12 @@ def test_every_claim_carries_its_doubt(report):
     assert all("±" in remark.error for remark in report.remarks)
 
 
+@pytest.mark.slow
 def test_few_networks_never_make_a_variance_hold(report):
     assert all(claim.verdict is Verdict.UNDECIDED for claim in report.claims[1:3])
 
 
+@pytest.mark.slow
 def test_the_arrays_are_what_the_verdicts_rest_on(report):
     assert report.arrays["h_1_16_law"].shape == (64, 2, 4)
     assert report.arrays["h_0.75_32"].shape == (8, 2, 14)
@@ -53,6 +56,7 @@ def test_the_arrays_are_what_the_verdicts_rest_on(report):
     assert moved[32] < moved[8]
 
 
+@pytest.mark.slow
 def test_the_panels_draw(report):
     plots = pytest.importorskip("jaxlimit.plots")
     assert [panel.name for panel in report.panels] == ["bias_variance", "finite_width", "movement", "test_error"]
@@ -60,6 +64,7 @@ def test_the_panels_draw(report):
         assert len(plots.png_bytes(panel.draw)) > 1000
 
 
+@pytest.mark.slow
 def test_networks_that_answer_by_chance_have_half_of_the_points_wrong():
     """Where the targets' signs are opposite in pairs of equal inputs, half is wrong whatever the network."""
     x = np.repeat(jl.data.sphere(5, 3, seed=2).x, 2, axis=0) * np.tile([[1.0], [1.0 + 1e-9]], (5, 1))
@@ -69,6 +74,7 @@ def test_networks_that_answer_by_chance_have_half_of_the_points_wrong():
     assert claim.verdict is Verdict.HOLDS
 
 
+@pytest.mark.slow
 def test_the_mean_at_the_ends_is_that_of_the_two_limits():
     """γ = 1/2: the linear limit's own. γ = 1: a solve of the mean field with many particles, within its doubt."""
     problem = jl.Problem(DATA, jl.networks.Shallow(jl.activations.Erf(), jl.Initial()), learning_rate=2.0)
@@ -85,6 +91,7 @@ def test_the_mean_at_the_ends_is_that_of_the_two_limits():
     assert np.max(mean.error) < 0.01
 
 
+@pytest.mark.slow
 def test_the_variance_of_the_start_is_exact_at_every_gamma():
     problem = jl.Problem(DATA, jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
     limit = jl.SpectralLimit(problem)
@@ -126,6 +133,16 @@ def test_a_wrong_learning_rate_is_seen(monkeypatch):
     found = {claim.name: claim for claim in study(**large).claims}
     assert found["movement γ = 0.75"].verdict is Verdict.VIOLATED
     assert found["bias"].verdict is Verdict.VIOLATED
+
+
+def test_at_one_half_the_linear_limit_alone_predicts():
+    """No flow is solved, and the claims are those of one γ."""
+    found = study(gammas=(0.5,), widths=(16,))
+    assert [claim.name for claim in found.claims] == ["assumptions", "variance γ = 0.5", "bias", "movement γ = 0.5"]
+    assert found.claims[0].verdict is Verdict.HOLDS
+    assert found.claims[3].observed == "no fit"
+    assert "ratio" in found.claims[1].observed
+    assert not found.remarks
 
 
 @pytest.mark.parametrize(
