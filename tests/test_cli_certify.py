@@ -200,7 +200,7 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
         assert text in str(refusal.value)
 
 
-def test_several_activations_share_a_rule_that_only_some_of_them_need(capsys) -> None:
+def test_several_activations_share_a_rule_that_only_some_of_them_need(monkeypatch, capsys) -> None:
     flags = {"data": "sphere", "points": 4, "inputs": 3, "activation": ["Erf", "Relu", "Tanh"]}
     assert _certify.certify(**flags, rule="Quadrature", json=True) == 0
     found = json.loads(capsys.readouterr().out)
@@ -208,6 +208,16 @@ def test_several_activations_share_a_rule_that_only_some_of_them_need(capsys) ->
     assert ["closed form" in claim["error"] for claim in found["claims"]] == [True, True, False]
     assert "Quadrature" in found["claims"][2]["error"]
     assert found["configuration"]["rules"] == ["closed form", "closed form", "Quadrature"]
+    # In a table of 80 columns no line is cut and no number folded.
+    monkeypatch.setenv("COLUMNS", "80")
+    assert _certify.certify(**flags, rule="Quadrature") == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) == 80
+    assert "bounds │" in " ".join(text.split())  # the last word of the proviso
+    for claim in found["claims"]:
+        low, high = claim["observed"].removeprefix("λ_min ∈ ").split(", ")
+        assert f"{low}," in text
+        assert high in text
 
 
 def test_settings_name_every_argument_of_rules_and_laws(capsys) -> None:

@@ -51,7 +51,13 @@ print(proof)
 
 jl.plots.save(
     lambda ax: jl.plots.spectrum(
-        limit.eigenvalues, proof.lower, proof.upper, ax, floor=proof.floor, status=proof.status.value
+        limit.eigenvalues,
+        proof.lower,
+        proof.upper,
+        ax,
+        floor=proof.floor,
+        status=proof.status.value,
+        assumptions=proof.assumptions,
     ),
     "activation-spectrum",
 )

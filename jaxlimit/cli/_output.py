@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from jaxlimit.claims import Report, Verdict
 from jaxlimit.cli._app import why
 
 COLOURS = {Verdict.HOLDS: "green", Verdict.VIOLATED: "red", Verdict.UNDECIDED: "yellow"}
+
+WIDEST_NUMBER = 22
+"""Letters of a number of fifteen digits with sign, exponent and bracket."""
+
+NARROWEST = 8
 
 
 def prepare(out: Path) -> None:
@@ -67,12 +72,14 @@ def print_table(outcome: Report, out: Path | None) -> None:
         for claim in outcome.claims:
             coloured = f"[{COLOURS[claim.verdict]}]{claim.verdict.value}[/]"
             table.add_row(coloured, *map(_literal, (claim.name, claim.expected, claim.observed, claim.error)))
+        _keep_numbers_whole(console, table, [claim.observed for claim in outcome.claims])
         console.print(table)
     if outcome.remarks:
         table = _table("Beyond the theorem: it says nothing on these cases", "case", "found", "observed", "reason")
         for remark in outcome.remarks:
             observed = f"{remark.observed}; {remark.error}"
             table.add_row(*map(_literal, (remark.name, remark.found, observed, remark.reason)))
+        _keep_numbers_whole(console, table, [remark.observed for remark in outcome.remarks])
         console.print(table)
     for claim in outcome.claims:
         if claim.verdict is not Verdict.HOLDS:
@@ -89,6 +96,16 @@ def _table(title: str, *columns: str) -> rich.table.Table:
     return rich.table.Table(
         *(rich.table.Column(name, overflow="fold") for name in columns), title=title, show_lines=True
     )
+
+
+def _keep_numbers_whole(console: rich.console.Console, table: rich.table.Table, observed: Sequence[str]) -> None:
+    """The other columns leave room for the ends of intervals, which have many digits."""
+    longest = min(WIDEST_NUMBER, max((len(word) for text in observed for word in text.split()), default=0))
+    others = [column for column in table.columns if column.header not in ("observed", "verdict")]
+    borders = 3 * len(table.columns) + 1
+    verdict = max(map(len, Verdict.__members__)) if len(others) < len(table.columns) - 1 else 0
+    for column in others:
+        column.max_width = max(NARROWEST, (console.width - borders - verdict - longest) // len(others))
 
 
 def _literal(text: str) -> str:
