@@ -2,6 +2,7 @@
 
 import itertools
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -252,6 +253,30 @@ def test_the_rectifier_with_atoms_is_not_singular_where_it_would_be_without():
     smooth = ACTIVATIONS["softplus"]
     assert np.linalg.eigvalsh(enumerated(smooth, x, masses))[0] < 1e-14
     assert "3 pairs" in singularities(smooth.activation, x, atomless=law.atomless)[0]
+
+
+class Clipped(jl.activations.AbstractActivation):
+    """σ(u) = min(max(u, −1), 1), odd, with σ'(1) = 1 and σ'(−1) = 0."""
+
+    odd: ClassVar[bool] = True
+    smooth: ClassVar[bool | None] = False
+
+    def __call__(self, u):
+        return u.__array_namespace__().clip(u, -1.0, 1.0)
+
+    def derivative(self, u):
+        return ((u > -1) & (u <= 1)).astype(u.dtype)
+
+
+def test_an_odd_activation_with_kinks_has_no_even_slope_there():
+    """w = ±1 puts w·x on the kinks: of the four features of ±x, in the order of (c, w), the slopes alone differ."""
+    sigma, x = Clipped(), np.array([[1.0], [-1.0]])
+    u = np.array([1.0, -1.0]) * x
+    kernel = 0.5 * (sigma(u) @ sigma(u).T + (x @ x.T) * (sigma.derivative(u) @ sigma.derivative(u).T))
+    assert np.linalg.eigvalsh(kernel)[0] > 0.4
+    for law, reasons in ((jl.initial.Rademacher(), 0), (jl.initial.Uniform(), 1)):
+        network = jl.networks.Shallow(sigma, jl.Initial(c=jl.initial.Rademacher(), w=law))
+        assert len(jl.gram(network, x, rule=jl.kernels.MonteCarlo(64)).singular) == reasons
 
 
 def test_a_thousand_points_on_a_line_have_few_reasons():
