@@ -45,6 +45,7 @@ from jaxlimit.scalings import Xavier as Xavier
 from jaxlimit.simulation import SStep as SStep
 from jaxlimit.simulation import Stepwise as Stepwise
 from jaxlimit.simulation import simulate as simulate
+from jaxlimit.statistics import bootstrap_rate as bootstrap_rate
 from jaxlimit.statistics import compare as compare
 from jaxlimit.statistics import rate as rate
 

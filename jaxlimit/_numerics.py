@@ -169,6 +169,12 @@ def square_root(covariance: Host) -> Host:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
+def symmetric_square_root(covariance: Host) -> Host:
+    """The root that is itself symmetric positive semidefinite: unlike others it moves little where the matrix does."""
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+
 def with_bias(x: Host) -> Host:
     """The points [points, inputs] with a coordinate 1 appended."""
     return np.concatenate([x, np.ones((len(x), 1))], axis=1)

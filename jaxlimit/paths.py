@@ -4,14 +4,44 @@ Statistics compare these types and never learn who made them.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from jaxlimit._arguments import require
-from jaxlimit._typing import Host
+from jaxlimit._typing import Host, RandomKey
+
+
+class Draws(NamedTuple):
+    """Which random numbers replicas are made of: `stream` names their source and key, `replicas` their numbers.
+
+    `half` is 0 or 1 for networks made of every other sample and half of the neurons of others, as in `antithetic`:
+    the two halves share nothing. A width is no part of it, as a wider network contains the draws of a narrower one.
+
+        >>> from jaxlimit.paths import Draws
+        >>> Draws("simulate, key 0", range(0, 10)).shared(Draws("simulate, key 0", range(8, 20)))
+        range(8, 10)
+    """
+
+    stream: str
+    replicas: range
+    half: int | None = None
+
+    @classmethod
+    def of(cls, source: str, key: RandomKey, replicas: range, half: int | None = None) -> "Draws":
+        """What `source` draws from this key."""
+        name = f"{jax.random.key_impl(key)} {np.asarray(jax.random.key_data(key)).tolist()}"
+        return cls(f"{source}, {name}", replicas, half)
+
+    def shared(self, other: "Draws") -> range:
+        """The replicas that both have; none where the streams differ."""
+        apart = self.stream != other.stream or {self.half, other.half} == {0, 1}
+        first, last = max(self.replicas.start, other.replicas.start), min(self.replicas.stop, other.replicas.stop)
+        return range(0) if apart else range(first, max(first, last))
 
 
 class Samples(eqx.Module):
@@ -26,8 +56,10 @@ class Samples(eqx.Module):
     the number of replicas computed together: bits depend on it, so it is part of a result's identity. `width` is
     a tuple for networks with several hidden layers.
 
-    Paths of a limit have `width` 0 and `steps` 0: there is no network. `repeats` are then the same paths with other
-    draws of a kernel that is a Monte Carlo estimate, as in `GaussianPath`; empty everywhere else.
+    Paths of a limit have the width ∞ (`math.inf`) and `steps` 0: there is no network. `repeats` are then the same paths
+    with other draws of a kernel that is a Monte Carlo estimate, as in `GaussianPath`; empty everywhere else.
+    `draws` identifies the random numbers, by which `compare_samples` knows dependent samples; None in those made by
+    hand.
     """
 
     ts: Float[Host, " times"]
@@ -41,6 +73,7 @@ class Samples(eqx.Module):
     error: Float[Host, "replicas times"] | None = None
     forced: Int[Host, " replicas"] | None = None
     repeats: tuple["Samples", ...] = ()
+    draws: Draws | None = eqx.field(static=True, default=None)
 
     @property
     def replicas(self) -> int:
@@ -49,13 +82,54 @@ class Samples(eqx.Module):
 
     @property
     def cost(self) -> int:
-        """Neuron-steps of one replica, width × steps: what the exact chain pays for, whatever the method."""
-        return int(np.sum(self.width)) * int(self.steps[-1])
+        """Neuron-steps of one replica, width × steps, as of the exact chain whatever the method; 0 of a limit."""
+        steps = int(self.steps[-1])
+        return int(np.sum(self.width)) * steps if steps else 0
 
     @property
     def diverged(self) -> int:
         """Number of replicas that left the finite numbers."""
         return int(np.sum(self.diverged_at >= 0))
+
+    def during(self, times: slice) -> Self:
+        """The same replicas at some of the save times, with their repeats.
+
+        A replica that diverged after the last of them has not diverged.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> values, steps, at = np.array([[[0.5], [np.inf]]]), np.array([10, 20]), np.array([17])
+        >>> samples = jl.Samples(np.array([1.0, 2.0]), values, None, steps, at, "Stepwise", 10, 1)
+        >>> samples.during(slice(1)).values.tolist(), samples.diverged, samples.during(slice(1)).diverged
+        ([[[0.5]]], 1, 0)
+        """
+        steps = self.steps[times]
+        later = self.diverged_at > (steps[-1] if len(steps) else -1)
+        return replace(
+            self,
+            ts=self.ts[times],
+            values=self.values[:, times],
+            observed=jax.tree.map(lambda leaf: leaf[:, times], self.observed),
+            steps=steps,
+            diverged_at=np.where(later, -1, self.diverged_at),
+            error=None if self.error is None else self.error[:, times],
+            repeats=tuple(other.during(times) for other in self.repeats),
+        )
+
+    def marginal(self, points: slice | Sequence[int]) -> Self:
+        """The same replicas at some of the points, with their repeats; `observed` and `error` are those of all points.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> values, at = np.array([[[1.0, 2.0, 3.0]]]), np.array([-1])
+        >>> samples = jl.Samples(np.array([1.0]), values, None, np.array([10]), at, "Stepwise", 10, 1)
+        >>> samples.marginal(slice(1, None)).values.tolist(), samples.marginal([2, 0]).values.tolist()
+        ([[[2.0, 3.0]]], [[[3.0, 1.0]]])
+        """
+        others = tuple(other.marginal(points) for other in self.repeats)
+        return replace(self, values=self.values[:, :, _chosen(points)], repeats=others)
+
+    def __repr__(self) -> str:
+        """One line for the repeats, not one for each of their fields."""
+        return _brief(self)
 
 
 class GaussianPath(eqx.Module):
@@ -124,6 +198,48 @@ class GaussianPath(eqx.Module):
         """
         others = tuple(other.during(times) for other in self.repeats)
         return GaussianPath(self.ts[times], self.mean[times], self.covariance[times], others)
+
+    def marginal(self, points: slice | Sequence[int]) -> "GaussianPath":
+        """The law of some of the points, with its repeats.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> law = jl.paths.GaussianPath(np.array([0.0]), np.zeros((1, 3)), np.diag([1.0, 4.0, 9.0])[None])
+        >>> law.marginal([2, 0]).standard_deviation.tolist()
+        [[3.0, 1.0]]
+        """
+        which = _chosen(points)
+        others = tuple(other.marginal(points) for other in self.repeats)
+        return GaussianPath(self.ts, self.mean[:, which], self.covariance[:, which][:, :, which], others)
+
+    def __repr__(self) -> str:
+        """One line for the repeats, not one for each of their fields."""
+        return _brief(self)
+
+
+def _chosen(points: slice | Sequence[int]) -> slice | Int[Host, " chosen"]:
+    """What indexes an axis of points; raises ``ValueError`` for anything but a slice or whole numbers."""
+    if isinstance(points, slice):
+        return points
+    found = np.asarray(points)
+    whole = found.ndim == 1 and found.dtype.kind in "iub"
+    require(whole, "points", "be a slice or a list of indices", f"it is {points!r}")
+    return np.flatnonzero(found) if found.dtype.kind == "b" else found
+
+
+class _Count:
+    """What is printed in place of repeats."""
+
+    def __init__(self, repeats: int):
+        self.repeats = repeats
+
+    def __repr__(self) -> str:
+        return f"<{self.repeats} repeats>"
+
+
+def _brief(path: Samples | GaussianPath) -> str:
+    """Its fields, repeats only counted."""
+    short = eqx.tree_at(lambda whole: whole.repeats, path, _Count(len(path.repeats))) if path.repeats else path
+    return eqx.tree_pformat(short)
 
 
 def spread(repeats: Sequence[Host], answer: Host) -> Host:

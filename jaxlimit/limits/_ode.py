@@ -1,5 +1,6 @@
 """The limit equation by a differential equation solver: the independent second solution."""
 
+import math
 from typing import Any
 
 import diffrax
@@ -18,13 +19,13 @@ from jaxlimit._arguments import (
     require,
     save_times,
 )
-from jaxlimit._numerics import square_root
+from jaxlimit._numerics import symmetric_square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.limits._base import AbstractKernelLimit, LinearKernel
 from jaxlimit.limits._spectral import SpectralLimit
 from jaxlimit.losses import AbstractLoss, SquaredError
-from jaxlimit.paths import Samples
+from jaxlimit.paths import Draws, Samples
 from jaxlimit.problem import Problem
 
 FINER = 100.0
@@ -189,9 +190,9 @@ class OdeLimit(AbstractKernelLimit):
         """Independent paths with h_0 ~ N(0, Σ) (h_0 = 0 for γ > 1/2), on the data and then at the extra inputs.
 
         What `compare_samples` sets against `simulate` where the law is not Gaussian, at the replicas of both. `error`
-        is the stated bound of the solver's, `OdeLimit.error` times max(1, |h|) over a path's points; `width` and
-        `steps` are 0. With the rule `MonteCarlo` the samples come with repeats, the same normals with other draws of
-        the kernel: 17 solutions instead of one. Raises ``RuntimeError`` as `path`.
+        is the stated bound of the solver's, `OdeLimit.error` times max(1, |h|) over a path's points; `width` is ∞
+        and `steps` are 0. With the rule `MonteCarlo` the samples come with repeats, the same normals with other
+        draws of the kernel: 17 solutions instead of one. Raises ``RuntimeError`` as `path`.
 
             >>> import jax, jaxlimit as jl
             >>> problem = jl.Problem(
@@ -210,9 +211,10 @@ class OdeLimit(AbstractKernelLimit):
     def _sample(self, ts: ArrayLike, count: int, key: RandomKey, at: ArrayLike | None) -> Samples:
         """`sample` from these draws of the kernel alone."""
         extra, size = self.kernel.extra_points(at), self.kernel.problem.data.points
-        root = square_root(self.kernel.joint_covariance(extra))
+        # Eigenvectors have free signs, and turn where eigenvalues are equal: the same normals would not couple repeats.
+        root = symmetric_square_root(self.kernel.joint_covariance(extra))
         normal = jax.random.normal(key, (count, len(root)), jnp.float32)
-        start = np.asarray(normal, np.float64) @ root.T
+        start = np.asarray(normal, np.float64) @ root
         values = self.path(start[:, :size], ts, extra, None if extra is None else start[:, size:])
         times = save_times(ts)
         largest = np.max(np.abs(np.asarray(values, np.float64)), axis=2)
@@ -223,9 +225,10 @@ class OdeLimit(AbstractKernelLimit):
             steps=np.zeros(times.size, int),
             diverged_at=np.full(count, -1),
             method=type(self).__name__,
-            width=0,
+            width=math.inf,
             lanes=count,
             error=self.error * np.maximum(1.0, largest),
+            draws=Draws.of("OdeLimit.sample", key, range(count)),
         )
 
 

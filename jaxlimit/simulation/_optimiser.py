@@ -47,6 +47,12 @@ def at_width(
     given = isinstance(optimiser, optax.GradientTransformation)
     wanted = "be an optax transformation, or a function of the width that returns one"
     require(given or callable(optimiser), "optimiser", wanted, f"it is a {type(optimiser).__name__}")
+    # A constructor would take the width for its learning rate without a word, with other arguments bound as well.
+    bare = optimiser.func if isinstance(optimiser, partial) else optimiser
+    own = not given and str(getattr(bare, "__module__", "")).split(".")[0] == "optax"
+    name = getattr(bare, "__name__", "")
+    but = f"optax.{name} itself would take the width as its learning rate (did you mean optax.{name}(rate)?)"
+    require(not own, "optimiser", wanted, but)
     found = optimiser if given else _called(lambda: optimiser(width))
     kind = isinstance(found, optax.GradientTransformation)
     require(kind, "optimiser", wanted, f"at width {width} it returned a {type(found).__name__}")

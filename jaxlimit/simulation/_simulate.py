@@ -23,7 +23,7 @@ from jaxlimit._arguments import (
 from jaxlimit._lanes import Progress, chosen_devices, crew, run_lanes
 from jaxlimit._span import Span, span
 from jaxlimit._typing import ArrayLike, RandomKey
-from jaxlimit.paths import Samples
+from jaxlimit.paths import Draws, Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._checks import (
@@ -189,7 +189,8 @@ def train(
     values, error, observed, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
     diverged = diverged_at(diverged, values, steps)
     forced = None if error is None else forced
-    samples = Samples(times, values, observed, steps, diverged, chain.name, width, lanes, error, forced)
+    made = Draws.of("simulate", key, range(first, first + replicas), half)
+    samples = Samples(times, values, observed, steps, diverged, chain.name, width, lanes, error, forced, (), made)
     if samples.diverged:
         warnings.warn(
             f"{samples.diverged} of {replicas} replicas diverged, the first at step "

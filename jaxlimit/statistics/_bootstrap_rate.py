@@ -10,12 +10,13 @@ from jaxtyping import Float
 from jaxlimit._arguments import items, positive_integer, random_key, real_array, require, widths_in_order
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.statistics._base import probability
+from jaxlimit.statistics._pathwise import PathError
 from jaxlimit.statistics._rate import FEWEST, FLOORS, Rate
 
 
 def bootstrap_rate(
     widths: Sequence[int],
-    squared_errors: Sequence[ArrayLike],
+    errors: Sequence[ArrayLike | PathError],
     floors: ArrayLike | None = None,
     level: float = 0.95,
     resamples: int = 1999,
@@ -24,8 +25,8 @@ def bootstrap_rate(
     """Least squares of log error on log width, with an interval from resampled replicas.
 
     error_N = √(mean over replicas of the squared errors), exponent = Σ (x − x̄) y / Σ (x − x̄)², x = log N,
-    y = log error. `squared_errors` holds one array [replicas] for each width, for instance the mean over
-    times of `PathError.squares`; numbers of replicas may differ.
+    y = log error. `errors` holds for each width what `pathwise` returns, pooled over times and points as in `rate`, or
+    an array [replicas] of squared errors; numbers of replicas may differ.
 
     The interval is studentised: with v = Σ (x − x̄)² Var y / (Σ (x − x̄)²)², Var y by the delta method, each of
     `resamples` draws of replicas with replacement gives t* = (exponent* − exponent)/√v*, and the ends are
@@ -50,12 +51,21 @@ def bootstrap_rate(
     draws = positive_integer("resamples", resamples)
     require(draws >= 199, "resamples", "be at least 199", f"it is {draws}")
     key = jax.random.key(0) if key is None else random_key(key)
-    given = items("squared_errors", squared_errors, "arrays [replicas]")
-    wanted = f"hold one array per width ({len(ordered)})"
-    require(len(given) == len(ordered), "squared_errors", wanted, f"it holds {len(given)}")
-    squares = [real_array(f"squared_errors[{i}]", values, 1) for i, values in enumerate(given)]
+    kinds = "PathError objects or arrays [replicas] of squared errors"
+    given = items("errors", errors, kinds)
+    wanted = f"hold one entry per width ({len(ordered)})"
+    require(len(given) == len(ordered), "errors", wanted, f"it holds {len(given)}")
+    for error in given:
+        require(
+            not hasattr(error, "at_width") or isinstance(error, PathError),
+            "errors",
+            f"hold {kinds}",
+            f"it holds {error!r}",
+        )
+    means = [np.mean(error.squares, axis=1) if isinstance(error, PathError) else error for error in given]
+    squares = [real_array(f"errors[{i}]", values, 1) for i, values in enumerate(means)]
     for i, values in enumerate(squares):
-        name = f"squared_errors[{i}]"
+        name = f"errors[{i}]"
         require(values.size >= 8, name, "hold at least 8 replicas", f"it holds {values.size}")
         require(bool(np.all(values >= 0)), name, "not be negative", f"its smallest entry is {values.min():g}")
         vary = bool(values.max() > values.min()) and float(values.max()) < 1e300 / values.size

@@ -23,6 +23,10 @@ SPREAD_ROWS = 4096
 """Samples from which the variances of features are taken: known to 2%, the bounds to 1%."""
 
 
+FAR = 1e20
+"""Standard deviations at which no angle is known to float32; its exponents do not reach much farther."""
+
+
 class Frequencies(NamedTuple):
     """Frequencies [frequencies, dimensions] and the weight of each in the squared distance."""
 
@@ -60,7 +64,7 @@ class AbstractCharacteristicDistance(AbstractMultivariateStatistic):
         key: RandomKey | None,
     ) -> tuple[Estimate, ChiSquares]:
         """Mean features of all samples, their variances from the first 4096."""
-        z = whitened(values, mean, covariance, self.tolerance)
+        z = np.clip(whitened(values, mean, covariance, self.tolerance), -FAR, FAR)
         at, weight, null = _tabled(self, z.shape[1], None) if key is None else _table(self, z.shape[1], key)
         difference = mean_features(z, at, weight)
         difference[0] -= np.sqrt(weight) * np.exp(-0.5 * np.sum(at**2, axis=1))
@@ -137,10 +141,12 @@ def _cos_sin(
     """cos and sin of 2π z·turns from the sine and cosine of half the angle: one reduction, two polynomials.
 
     The half angle lies in [−π/2, π/2], where the Taylor polynomials of degree 13 and 14 are good to 10⁻⁹;
-    twice as fast as the library's two functions, and as accurate as float32 allows.
+    twice as fast as the library's two functions, and as accurate as float32 allows. Beyond 2²² turns float32 knows
+    nothing of the angle, and both are 0, their mean over all angles: such a sample does not count as one at the origin.
     """
     whole = jnp.dot(z, turns, precision="highest")
-    half = jnp.float32(math.pi) * (whole - jnp.round(whole))
+    known = jnp.abs(whole) < 2.0**22
+    half = jnp.float32(math.pi) * jnp.where(known, whole - jnp.round(whole), 0.0)
     square = half * half
     sine, cosine = (
         functools.reduce(
@@ -151,7 +157,7 @@ def _cos_sin(
         for top, odd in ((6, 1), (7, 0))
     )
     sine = half * sine
-    return 1.0 - 2.0 * sine * sine, 2.0 * sine * cosine
+    return jnp.where(known, 1.0 - 2.0 * sine * sine, 0.0), 2.0 * sine * cosine
 
 
 def _drawn(statistic: AbstractCharacteristicDistance, dimensions: int, key: RandomKey) -> Frequencies:

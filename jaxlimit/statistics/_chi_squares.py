@@ -61,6 +61,8 @@ class ChiSquares:
         lam, count = self.weights / self.top, self.counts
         value = value / self.top
         s = _saddlepoint(value, lam, count)
+        if s >= 0.5:  # by rounding, where e^{−value/2} is far below the smallest number
+            return 0.0
         gap = 1.0 - 2.0 * s * lam
         cumulant = -0.5 * float(np.dot(count, np.log1p(-2.0 * s * lam)))
         second = 2.0 * float(np.dot(count, (lam / gap) ** 2))
@@ -86,6 +88,8 @@ def _saddlepoint(value: float, lam: Host, count: Host) -> float:
     degrees = float(np.sum(count))
     # For s < 0 the sum is below degrees/(−2s); for s > 0 it is above the largest weight's own term.
     low, high = -0.5 * degrees / value, 0.5 - 0.5 * float(np.min(count[lam == np.max(lam)])) / value
+    if high >= 0.5:
+        return high
     high = max(high, 0.0) if excess(0.0) < 0 else 0.0
     if excess(high) < 0:
         return high

@@ -19,6 +19,10 @@ SHARE = 0.1
 """Of the level, for the error of a law that is not known exactly: all but that is left to the samples."""
 
 
+FARTHEST = 1e60
+"""Standard deviations of the law between a value and its mean: fourth powers of such numbers do not overflow."""
+
+
 class Comparison(eqx.Module):
     """A distance at every save time, with what is needed to doubt it.
 
@@ -84,8 +88,8 @@ def compare(
     A law that carries repeats, from a kernel by `MonteCarlo`, is not known exactly: the bounds count it (`widened`), so
     that its error alone never makes a verdict. Randomised statistics draw from `key`; None is fine for those that do
     not. `level` (below 1/2) and `power` define the bounds and `detectable`, see `Comparison`. Raises ``ValueError`` if
-    replicas diverged or values are not finite, if the times or the points of the two differ, for fewer than two
-    replicas, and where the law has no variance (a deterministic limit: use `pathwise`).
+    replicas diverged or values are not finite or 10⁶⁰ standard deviations away, if the times or the points of the two
+    differ, for fewer than two replicas, and where the law has no variance (a deterministic limit: use `pathwise`).
 
         >>> import numpy as np
         >>> from jaxlimit import paths, statistics
@@ -202,3 +206,12 @@ def _check(samples: Samples, values: Host, law: GaussianPath) -> None:
         count = int(np.sum(bad.any(axis=(1, 2))))
         where = f"first at save time {samples.ts[t]:g}, step {int(samples.steps[t])}"
         require(False, "samples", "be finite", f"{count} of {replicas} replicas hold NaN or infinite values, {where}")
+    # Only the extreme values, and halves of them: nothing overflows where that is to be refused.
+    extremes = np.stack([np.min(values, axis=0), np.max(values, axis=0)]).astype(np.float64)
+    away = np.max(np.abs(0.5 * extremes - 0.5 * law.mean), axis=0)
+    half = 0.5 * law.standard_deviation
+    with np.errstate(over="ignore"):
+        ratio = np.divide(away, half, out=np.zeros_like(away), where=half > 0)
+    worst = float(np.max(ratio))
+    wanted = f"stay within {FARTHEST:g} standard deviations of the law"
+    require(worst <= FARTHEST, "samples", wanted, f"a value is {worst:.2g} of them from its mean")

@@ -15,8 +15,8 @@ from jaxlimit.paths import Samples
 from jaxlimit.statistics._base import Reading, probability
 from jaxlimit.statistics._compare import SHARE, Comparison, widened
 
-LARGEST_EXPONENT = 128
-"""Of two: fourth powers of such values, and products of them with numbers of replicas, are far from overflow."""
+LARGEST_EXPONENT = 60
+"""Of two: sums and squares of such values in float32, fourth powers of them in float64, are far from overflow."""
 
 
 class PairReading(NamedTuple):
@@ -56,12 +56,13 @@ def compare_samples(
     """Distance between the laws of two independent samples at every save time.
 
     The numbers of replicas may differ; `Comparison.replicas` is the smaller one. The samples must be
-    independent of each other: different keys, or the same key at different widths is NOT enough, because a
-    wider network contains the narrower one's draws. For coupled paths use `pathwise`. Null laws are
+    independent of each other: different keys, or different replicas of one key. Different widths are not enough,
+    because a wider network contains the narrower one's draws. `Samples.draws` says where they overlap, which is
+    refused; samples made by hand are taken at their word. For coupled paths use `pathwise`. Null laws are
     asymptotic and need no permutations, but for `Sliced`, which takes their mean and variance. Samples with repeats,
     paths of a limit whose kernel comes from `MonteCarlo`, widen the bounds as in `compare`. No distance depends on the
     units of a point: values may be as large or as small as their dtype allows. Raises ``ValueError`` for diverged
-    replicas, values that are not finite, fewer than two replicas, and times or points that differ.
+    replicas, values that are not finite, fewer than two replicas, shared draws, and times or points that differ.
 
         >>> import numpy as np
         >>> from jaxlimit import paths, statistics
@@ -78,13 +79,14 @@ def compare_samples(
     require(level < 0.5, "level", "be smaller than 1/2", f"it is {level:g}")
     key = None if key is None else random_key(key)
     x, y = _complete("first", first), _complete("second", second)
-    wanted = "be a statistic of two samples, for example EnergyDistance()"
+    wanted = "be a statistic of two samples, for example EnergyDistance(), or WhitenedMoments() for means and variances"
     instance("statistic", statistic, AbstractTwoSampleStatistic, wanted)
     fits = x.shape[1:] == y.shape[1:]
     require(fits, "second", f"have times and points {x.shape[1:]} like `first`", f"it has {y.shape[1:]}")
     same = np.allclose(first.ts, second.ts, rtol=1e-6, atol=0.0)
     wanted = "have the save times of `first`"
     require(bool(same), "second", wanted, f"it has {np.asarray(second.ts).tolist()}")
+    _require_independent(first, second, x, y)
     if first.repeats or second.repeats:
         firsts = first.repeats or (first,) * len(second.repeats)
         seconds = second.repeats or (second,) * len(first.repeats)
@@ -126,6 +128,16 @@ def _scaled(first: Host, second: Host) -> tuple[Host, Host]:
     if np.all(np.abs(exponent) <= LARGEST_EXPONENT):
         return first, second
     return np.ldexp(first.astype(np.float64), -exponent), np.ldexp(second.astype(np.float64), -exponent)
+
+
+def _require_independent(first: Samples, second: Samples, x: Host, y: Host) -> None:
+    """Neither the same draws nor the same numbers; samples made by hand say nothing of their draws."""
+    a, b = first.draws, second.draws
+    wanted = "be independent of `first`: give it another key, or other replicas (`first=` of simulate)"
+    shared = range(0) if a is None or b is None else a.shared(b)
+    require(len(shared) == 0, "second", wanted, f"{len(shared)} of its replicas use the same draws, at any width")
+    varies = bool(np.any(x[0] != x[-1]))
+    require(not (varies and np.array_equal(x, y)), "second", wanted, "its values are those of `first`")
 
 
 def _complete(name: str, samples: Samples) -> Host:

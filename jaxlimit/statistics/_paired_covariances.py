@@ -17,7 +17,12 @@ PAIRED_ROWS = 1024
 
 
 class Sample(NamedTuple):
-    """One of the two, centred, in the coordinates that whiten both; `weight` is the other's share of all degrees."""
+    """One of the two, centred, in the coordinates that whiten both; `share` is its own of all degrees of freedom.
+
+    Null laws are those of ONE law of both samples, so their fourth moments are pooled by these shares: weighted as the
+    variance of a difference is, by the other's share, the few replicas of a small sample would set the level, and
+    those that show no tails by chance are those whose covariance is small.
+    """
 
     z: Float[Host, "replicas dimensions"]
     squares: Float[Host, " replicas"]
@@ -26,7 +31,7 @@ class Sample(NamedTuple):
     scale: float
     log_ratio: float
     dof: int
-    weight: float
+    share: float
 
     def variance(self, form: Float[Host, "dimensions dimensions"]) -> float:
         """Of zᵀ form z."""
@@ -54,13 +59,13 @@ def centred_sample(name: str, z: Host, others: int) -> Sample:
     log_ratio = max(math.log(scale) - float(np.mean(np.log(spectrum))), 0.0)
     squares = np.sum(np.square(z), axis=1)
     inverse = (axes / spectrum) @ axes.T
-    return Sample(z, squares, covariance, inverse, scale, log_ratio, dof, others / (others + dof))
+    return Sample(z, squares, covariance, inverse, scale, log_ratio, dof, dof / (others + dof))
 
 
 def trace_excess(a: Sample, b: Sample) -> float:
     """The variance of |z|² beside that of Gaussian samples, 2d."""
     d, total = a.z.shape[1], a.dof + b.dof
-    return sum(part.weight * (part.fourth_moment(total) - (d * part.scale) ** 2) for part in (a, b)) / (2.0 * d)
+    return sum(part.share * (part.fourth_moment(total) - (d * part.scale) ** 2) for part in (a, b)) / (2.0 * d)
 
 
 def share_law(a: Sample, b: Sample, heavy: float) -> tuple[float, float]:
@@ -86,7 +91,7 @@ def shape_law(a: Sample, b: Sample) -> ChiSquares:
     d, total = a.z.shape[1], a.dof + b.dof
     f = 0.5 * (d - 1) * (d + 2)
     trace = sum(
-        part.weight
+        part.share
         * ((1.0 - 1.0 / d) * part.fourth_moment(total) - np.sum(np.square(part.covariance)) + d * part.scale**2)
         for part in (a, b)
     )
@@ -111,7 +116,7 @@ def _squared_eigenvalues(a: Sample, b: Sample) -> float:
     rows = [part.z[:PAIRED_ROWS] for part in (a, b)]
     norms = [part.squares[:PAIRED_ROWS] for part in (a, b)]
     d, found = rows[0].shape[1], 0.0
-    for i, j, weight in ((0, 0, a.weight**2), (1, 1, b.weight**2), (0, 1, 2.0 * a.weight * b.weight)):
+    for i, j, weight in ((0, 0, a.share**2), (1, 1, b.share**2), (0, 1, 2.0 * a.share * b.share)):
         product = 0.5 * (np.square(rows[i] @ rows[j].T) - np.outer(norms[i], norms[j]) / d)
         product -= np.mean(product, axis=0)
         product -= np.mean(product, axis=1, keepdims=True)

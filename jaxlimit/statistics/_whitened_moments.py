@@ -47,10 +47,10 @@ class WhitenedMoments(AbstractStatistic, AbstractTwoSampleStatistic):
     - mean |z̄₁ − z̄₂|, Mahalanobis: with n and m replicas nm/(n + m) times its square is Hotelling's T², an exact F
       for Gaussian samples.
     - scale |tr S₁ − tr S₂|/d: its variance under the null hypothesis is that of Gaussian samples, exact, times what
-      the variance of |z|² exceeds theirs; a Beta law, Snedecor's F where d = 1.
+      the variance of |z|², pooled, exceeds theirs; a Beta law, Snedecor's F where d = 1.
     - shape √(2ν(n₁ℓ₁ + n₂ℓ₂)/(n₁n₂)), ℓ the log ratio of each sample: for small differences the standard deviation
       of the eigenvalues of S₁ − S₂. Box's M is d(n₁ℓ₁ + n₂ℓ₂) and a part for the scale. Its law is a χ² with
-      the mean and the variance that the samples' fourth moments give, times Bartlett's correction, exact for
+      the mean and the variance that the samples' pooled fourth moments give, times Bartlett's correction, exact for
       Gaussian samples: Box's own χ² fails for any others.
 
     The p-value is 3 times the smallest. For laws that are not Gaussian all three are asymptotic, and tails lighter

@@ -103,9 +103,11 @@ def _scale(a: Sample, b: Sample, heavy: float, levels: Levels) -> Entry:
     difference = a.covariance - b.covariance
     forms = [sign * np.eye(d) - (part.dof / total) * difference for sign, part in ((1.0, a), (-1.0, b))]
     variance = sum(part.variance(form / d) / part.dof for part, form in zip((a, b), forms, strict=True))
-    distance, (down, up) = abs(a.scale - b.scale), levels.reach(math.sqrt(variance))
+    distance = abs(a.scale - b.scale)
     far = max(mean - _beta_quantile(alpha, beta, levels.tail), 1.0 - mean - _beta_quantile(beta, alpha, levels.tail))
     deviation = unit * math.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
+    # Few replicas with small squares show a small spread of them: a difference is not shown by that.
+    (down, _), (_, up) = (levels.reach(error) for error in (max(math.sqrt(variance), deviation), math.sqrt(variance)))
     # Where the scales differ by D the deviation is that times t₁t₂ ≤ 1 + |n₁ − n₂|D/ν.
     slack = normal_quantile(levels.miss) * deviation
     growth = slack * abs(a.dof - b.dof) / total

@@ -21,9 +21,11 @@ def whitened(
     covariance: Float[Host, "points points"],
     tolerance: float,
 ) -> Float[Host, "replicas dimensions"]:
-    """z = Λ^{−1/2} Vᵀ diag(sd)^{−1} (x − mean), where V Λ Vᵀ is the correlation of the law.
+    """z = C^{−1/2} diag(sd)^{−1} (x − mean), C = V Λ Vᵀ the correlation of the law and C^{−1/2} symmetric.
 
-    Only eigenvalues above `tolerance` times the largest count: they span the law's numerical support.
+    Eigenvectors have free signs, and turn where eigenvalues are nearly equal; the symmetric root changes no more than
+    the law does. Where dimensions are left out there is none, and z = Λ^{−1/2} Vᵀ diag(sd)^{−1} (x − mean) with signs
+    fixed. Only eigenvalues above `tolerance` times the largest count: they span the law's numerical support.
     Along the others the law's deviation is at most √(tolerance·λ_max), so samples of the law stay within
     ten times that and the rounding of their own dtype; raises ``ValueError`` for samples that do not, and
     for a point of zero variance. Always float64: what is subtracted here may be large beside what is left.
@@ -45,7 +47,12 @@ def whitened(
             f"a replica leaves them by {outside:.2g} standard deviations of a point, where {allowed:.2g} can be "
             "rounding; leave out points that determine each other, or use statistics.Sliced",
         )
-    return centred @ (axes[:, kept] / (deviation[:, None] * np.sqrt(spectrum[kept])))
+    scaled = axes[:, kept] / np.sqrt(spectrum[kept])
+    if bool(np.all(kept)):
+        return centred @ (scaled @ axes.T / deviation[:, None])
+    # A direction in general position: no axis of a symmetric arrangement of points is orthogonal to it.
+    signs = np.where(np.sqrt(np.arange(2.0, 2.0 + mean.size)) @ scaled < 0.0, -1.0, 1.0)
+    return centred @ (scaled * signs / deviation[:, None])
 
 
 def whitened_pair(

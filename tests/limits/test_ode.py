@@ -9,6 +9,7 @@ import scipy.integrate
 
 import jaxlimit as jl
 from jaxlimit.losses import AbstractLoss
+from jaxlimit.paths import Draws
 from tests import laws, systems
 from tests.cases import ACTIVATIONS, LOSSES, each, most_slow
 
@@ -208,7 +209,8 @@ def test_sampled_paths_are_samples_with_the_solvers_bound_and_no_network():
     exact = spectral.path(start[:, :5], TS, systems.FULL_AT, start[:, 5:])
     assert np.all(np.max(np.abs(paths.values - exact), axis=2) <= paths.error)
     assert np.all(paths.error < 1e-5)
-    assert (paths.method, paths.width, paths.cost, paths.diverged, paths.repeats) == ("OdeLimit", 0, 0, 0, ())
+    assert (paths.method, paths.width, paths.cost, paths.diverged, paths.repeats) == ("OdeLimit", np.inf, 0, 0, ())
+    assert len(paths.draws.shared(Draws.of("OdeLimit.sample", jax.random.key(6), range(6)))) == 6
     assert np.array_equal(paths.ts, TS)
 
 

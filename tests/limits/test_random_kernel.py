@@ -220,8 +220,48 @@ def test_sampled_paths_with_a_random_kernel_widen_the_comparison_of_samples():
     plain = compare_samples(samples, bare, statistic)
     assert found.law_error.min() > 0
     assert np.all(found.half_widths > plain.half_widths)
-    both = compare_samples(paths, paths, statistic)
-    assert both.law_error.max() < 1e-6  # the same draws on both sides
+    other = sampled(300, limit=jl.OdeLimit).sample([2.0], 150, jax.random.key(1))
+    both = compare_samples(paths, other, statistic)
+    assert both.law_error.max() < 0.5 * found.law_error.max()  # the same draws of the kernel on both sides
+
+
+def test_repeats_of_sampled_paths_start_from_the_same_normals():
+    """Orthonormal points: all eigenvalues of Σ are near each other, and eigenvectors of an estimate point anywhere."""
+    data = jl.Data(np.eye(5), np.ones(5))
+    problem = jl.Problem(data, jl.networks.Shallow(CASE.activation, jl.Initial()))
+    paths = jl.OdeLimit(problem, rule=MonteCarlo(40_000)).sample(TS, 3, jax.random.key(0))
+    start = paths.values[:, 0]
+    for other in paths.repeats:
+        assert np.sqrt(np.mean((other.values[:, 0] - start) ** 2)) < 0.01 * np.std(start)
+
+
+@pytest.fixture(scope="module")
+def paths():
+    return sampled(100, limit=jl.OdeLimit).sample(TS, 3, jax.random.key(0))
+
+
+def test_the_repeats_of_an_answer_are_one_line_of_what_it_prints(paths):
+    law = sampled(100).law(TS)
+    for answer in (law, paths):
+        assert "repeats=<16 repeats>" in repr(answer)
+        assert repr(answer).count("\n") < 20
+    assert "repeats" not in repr(EXACT.law(TS))
+
+
+def test_part_of_times_and_points_is_that_of_all(paths):
+    part = paths.during(slice(1, None)).marginal([4, 0])
+    assert np.array_equal(part.values, paths.values[:, 1:, [4, 0]])
+    assert np.array_equal(part.repeats[3].values, paths.repeats[3].values[:, 1:, [4, 0]])
+    assert np.array_equal(part.error, paths.error[:, 1:])
+    assert part.ts.tolist() == TS[1:]
+    assert part.draws == paths.draws
+    assert paths.marginal(np.arange(5) > 3).values.shape == (3, 3, 1)
+    law = sampled(100).law(TS)
+    which = [4, 0]
+    assert np.array_equal(law.marginal(which).covariance, law.covariance[:, which][:, :, which])
+    assert np.array_equal(law.marginal(which).repeats[2].mean, law.repeats[2].mean[:, which])
+    with pytest.raises(ValueError, match="Argument `points` must be a slice or a list of indices"):
+        law.marginal(1.5)
 
 
 def test_a_single_repeat_and_repeats_of_other_points_are_refused():

@@ -1,5 +1,7 @@
 """An optimiser of optax replaces the step: held against optax in a plain loop of Python on the same draws."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -200,6 +202,8 @@ def promoted(state_too):
             None,
             "`optimiser` must work on .gradients, state, parameters. of this network",
         ),
+        (optax.adam, None, r"`optimiser` must be .* but optax\.adam itself would .*mean optax\.adam\(rate\)\?"),
+        (functools.partial(optax.sgd, momentum=0.9), None, r"`optimiser` must be .* but optax\.sgd itself would"),
         (lambda width: {}[width], None, "`optimiser` must work on .* but it raised KeyError"),
         (promoted(True), None, "`optimiser` must keep shapes and precision of its state"),
         (promoted(False), None, "`optimiser` must keep shapes and precision of its updates"),

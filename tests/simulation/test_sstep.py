@@ -252,6 +252,7 @@ def test_later_replicas_can_be_had_alone(seven):
     native, samples = seven
     later = run(problem_on(ACTIVATIONS["erf"]), 4, 3, order=2, native=native, observe=parameters, first=4)
     assert np.array_equal(later.values, samples.values[4:])
+    assert samples.draws.shared(later.draws) == range(4, 7)
 
 
 def test_several_devices_give_the_bits_of_one(seven):

@@ -35,7 +35,7 @@ def by_frequency(statistic, size):
     """By root finding, from the characteristic functions at the statistic's own frequencies."""
     at, weight = statistic.frequencies(MEAN.size)
     values, axes = np.linalg.eigh(COVARIANCE / np.outer(DEVIATION, DEVIATION))
-    turns = at @ ((axes / np.sqrt(values)).T @ (ROOT[:, 0] / DEVIATION))
+    turns = at @ ((axes / np.sqrt(values)) @ axes.T @ (ROOT[:, 0] / DEVIATION))
     amplitude = weight * np.exp(-np.sum(at**2, axis=1))
 
     def distance(shift):

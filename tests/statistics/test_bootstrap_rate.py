@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlimit.statistics import ErrorAtWidth, bootstrap_rate, rate
+from jaxlimit.statistics import ErrorAtWidth, bootstrap_rate, pathwise, rate
 from tests import laws
 
 WIDTHS = [64, 128, 256, 512, 1024]
@@ -50,19 +50,30 @@ def test_exact_power_laws_keys_and_scale():
     assert abs(other.low - found.low) < 0.2 * (found.high - found.low)
 
 
+def test_it_takes_the_path_errors_that_rate_takes():
+    rng = np.random.default_rng(3)
+    found = [pathwise(rng.standard_normal((32, 4, 3)) / math.sqrt(n), np.zeros((4, 3))) for n in WIDTHS]
+    line = bootstrap_rate(WIDTHS, found)
+    assert line == bootstrap_rate(WIDTHS, [error.squares.mean(axis=1) for error in found])
+    assert line.low < -0.5 < line.high
+    np.testing.assert_allclose(line.exponent, rate(WIDTHS, found).exponent, atol=0.05)
+    with pytest.raises(ValueError, match="Argument `errors` must hold PathError objects or arrays"):
+        bootstrap_rate(WIDTHS, [error.at_width for error in found])
+
+
 def test_below_the_floor_and_nonsense_are_refused():
     squares = [np.random.default_rng(2).chisquare(5, 32) / n for n in WIDTHS]
     few = bootstrap_rate(WIDTHS, squares, floors=np.full(5, 0.09))
     assert math.isnan(few.exponent)
     assert "refused: " in few.reason
-    with pytest.raises(ValueError, match=r"Argument `squared_errors\[0\]` must not be negative"):
+    with pytest.raises(ValueError, match=r"Argument `errors\[0\]` must not be negative"):
         bootstrap_rate(WIDTHS, [-s for s in squares])
     for nonsense in (np.ones(8), np.append(np.full(8, 1e308), 0.0)):
-        with pytest.raises(ValueError, match=r"Argument `squared_errors\[0\]` must vary between replicas"):
+        with pytest.raises(ValueError, match=r"Argument `errors\[0\]` must vary between replicas"):
             bootstrap_rate(WIDTHS, [nonsense, *squares[1:]])
-    with pytest.raises(ValueError, match=r"Argument `squared_errors\[0\]` must hold at least 8 replicas"):
+    with pytest.raises(ValueError, match=r"Argument `errors\[0\]` must hold at least 8 replicas"):
         bootstrap_rate(WIDTHS, [s[:7] for s in squares])
-    with pytest.raises(ValueError, match="Argument `squared_errors` must hold one array per width"):
+    with pytest.raises(ValueError, match="Argument `errors` must hold one entry per width"):
         bootstrap_rate(WIDTHS, squares[:3])
     with pytest.raises(ValueError, match="Argument `floors`"):
         bootstrap_rate(WIDTHS, squares, floors=[0.1])

@@ -9,6 +9,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
+from jaxlimit.paths import GaussianPath
 from jaxlimit.statistics import (
     AbstractMarginalStatistic,
     BuresWasserstein,
@@ -19,6 +20,7 @@ from jaxlimit.statistics import (
     Sliced,
     WhitenedMoments,
     compare,
+    compare_samples,
 )
 from tests import cases, laws
 from tests.cases import each
@@ -192,6 +194,47 @@ def test_the_order_of_replicas_and_the_dtype_do_not_matter(case):
     np.testing.assert_allclose(compare(samples_of(values[::-1]), law, statistic).distances, first.distances, rtol=1e-4)
     single = compare(samples_of(values.astype(np.float32)), law, statistic)
     np.testing.assert_allclose(single.distances, first.distances, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("case", each(cases.STATISTICS))
+def test_values_far_from_the_law_are_told_apart_from_it_or_refused(case):
+    values = standard(19, 400, 1)
+    for far in (1e10, 1e55):
+        found = compare(samples_of(far * values), law_of(1), case.statistic)
+        assert found.p_value[0] < 1e-100
+        assert np.isfinite(found.upper).all()
+    for far in (1e200, -1e307):
+        with pytest.raises(ValueError, match=r"Argument `samples` must stay within 1e\+60 standard deviations"):
+            compare(samples_of(far * values), law_of(1), case.statistic)
+
+
+@pytest.mark.parametrize("case", each(JOINT))
+def test_a_law_with_equal_eigenvalues_and_one_a_rounding_away_are_at_the_same_distance(case):
+    # Eigenvectors of 0.9·I + 0.1 turn freely in two dimensions; whitening with them answered differently each time.
+    rng = np.random.default_rng(20)
+    values, covariance = rng.standard_normal((5000, 1, 3)) ** 2, 0.9 * np.eye(3) + 0.1
+    noise = rng.uniform(-1e-14, 1e-14, (16, 3, 3))
+    laws_ = [law_of(1, np.ones(3), covariance + e + e.T) for e in noise]
+    known = compare(samples_of(values), law_of(1, np.ones(3), covariance), case.statistic)
+    law = GaussianPath(
+        *(getattr(law_of(1, np.ones(3), covariance), n) for n in ("ts", "mean", "covariance")), tuple(laws_)
+    )
+    found = compare(samples_of(values), law, case.statistic)
+    assert np.max(found.law_error) < 1e-5 * known.distance[0]
+
+
+@pytest.mark.parametrize("case", each(JOINT))
+def test_two_samples_in_another_order_or_dtype_are_at_the_same_distance(case):
+    # Nearly white samples: eigenvectors of what lies within both have no direction of their own.
+    x, y = standard(21, 400, 1), standard(22, 300, 1) ** 2
+    first = compare_samples(samples_of(x), samples_of(y), case.statistic)
+    turned = compare_samples(samples_of(x[::-1]), samples_of(y[::-1]), case.statistic)
+    np.testing.assert_allclose(turned.distances, first.distances, rtol=1e-6)
+    single = compare_samples(samples_of(x.astype(np.float32)), samples_of(y.astype(np.float32)), case.statistic)
+    np.testing.assert_allclose(single.distances, first.distances, rtol=1e-5)
+    swapped = compare_samples(samples_of(y), samples_of(x), case.statistic)
+    np.testing.assert_allclose(swapped.distances, first.distances, rtol=1e-6)
 
 
 @pytest.mark.parametrize("case", each(INVARIANT))
