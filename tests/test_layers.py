@@ -1,5 +1,8 @@
 """Initial weights of several layers: nested draws, the sums over modes, and what keeps neurons different at depth."""
 
+from functools import partial
+
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -11,6 +14,15 @@ from tests.layer_cases import EMBEDDINGS
 
 KEY = jax.random.key(5)
 NORMAL = jl.initial.Normal
+SMALL = (6, 5, 4)
+HASTY = {"xla_backend_optimization_level": 0}
+"""The programs here are long and run once."""
+
+
+@partial(eqx.filter_jit, compiler_options=HASTY)
+def drawn(law, key, widths, inputs):
+    """The law's sample in one program: operation by operation each would be compiled by itself."""
+    return law.sample(key, widths, inputs)
 
 
 @pytest.mark.parametrize("law", each(EMBEDDINGS))
@@ -18,28 +30,29 @@ class TestEveryEmbedding:
     """Four layers, three inputs."""
 
     def test_shapes_are_those_of_the_widths_and_numbers_are_float32(self, law):
-        weights, biases = law.sample(KEY, (6, 5, 4), 3)
+        weights, biases = drawn(law, KEY, SMALL, 3)
         assert [w.shape for w in weights] == [(6, 3), (6, 5), (5, 4), (4,)]
         assert [b.shape for b in biases] == ([(6,), (5,), (4,), ()] if law.biases else [])
         assert {a.dtype for a in (*weights, *biases)} == {np.dtype(np.float32)}
 
     def test_a_wider_network_contains_the_narrower_one(self, law):
         """In every layer by itself; the correlated one up to the rounding of its products."""
-        (w1, w2, w3, w4), wide = law.sample(KEY, (40, 50, 60), 3)
-        weights, biases = law.sample(KEY, (7, 50, 9), 3)
-        for mine, theirs in zip(weights, (w1[:7], w2[:7], w3[:, :9], w4[:9]), strict=True):
+        (w1, w2, w3, w4), wide = jax.tree.map(np.asarray, drawn(law, KEY, (40, 5, 60), 3))
+        weights, biases = jax.tree.map(np.asarray, drawn(law, KEY, SMALL, 3))
+        for mine, theirs in zip(weights, (w1[:6], w2[:6], w3[:, :4], w4[:4]), strict=True):
             assert np.allclose(mine, theirs, rtol=1e-5, atol=1e-5)
         for mine, theirs in zip(biases, wide, strict=True):
             assert np.array_equal(mine, theirs[: mine.size] if mine.ndim else theirs)
 
     def test_means_are_the_stated_ones(self, law):
-        """Averages over 400 networks of one number each: independent whatever the law."""
-        draw = jax.jit(jax.vmap(lambda key: [w.ravel()[-1] for w in law.sample(key, (3, 4, 2), 3)[0]]))
+        """Averages over 40,000 networks of one number each: independent whatever the law."""
+        one = lambda key: [w.ravel()[-1] for w in law.sample(key, (2, 2, 2), 3)[0]]  # noqa: E731
+        draw = jax.jit(jax.vmap(one), compiler_options=HASTY)
         for values, mean in zip(draw(jax.random.split(KEY, 40_000)), law.means(4), strict=True):
             laws.assert_mean(np.asarray(values, np.float64), mean, detectable=0.15)
 
     def test_different_keys_give_different_draws_and_layers_have_streams_of_their_own(self, law):
-        first, second = (law.sample(jax.random.key(seed), (64, 64, 64), 64)[0] for seed in (0, 1))
+        first, second = (drawn(law, jax.random.key(seed), SMALL, 3)[0] for seed in (0, 1))
         for mine, theirs in zip(first, second, strict=True):
             assert not np.array_equal(mine, theirs)
         assert len({float(np.asarray(w).ravel()[1]) for w in first}) == 4
@@ -47,7 +60,7 @@ class TestEveryEmbedding:
 
 def test_rows_of_middle_layers_are_independent_and_follow_their_law():
     law = EMBEDDINGS["independent, biases"]
-    w2 = np.asarray(law.sample(KEY, (400, 300, 2), 3)[0][1], np.float64)
+    w2 = np.asarray(drawn(law, KEY, (400, 300, 2), 3)[0][1], np.float64)
     laws.assert_law(w2.ravel(), lambda z: np.clip(z, 0, 1), detectable=0.02)
     correlations = np.corrcoef(w2)[np.triu_indices(400, 1)]
     laws.assert_mean(correlations, 0.0, detectable=0.01)
@@ -56,7 +69,7 @@ def test_rows_of_middle_layers_are_independent_and_follow_their_law():
 def test_correlated_weights_are_the_sums_over_modes_of_their_formula():
     """Fitted, not recomputed: w_2 − mean is a matrix of features of w_1 times f, plus g times features of s(c_2)."""
     law = jl.initial.CorrelatedLayers(modes=3, signature=2, size=0.7, decay=0.5, mean=0.25)
-    w1, w2, w3, _ = (np.asarray(w, np.float64) for w in law.sample(KEY, (30, 40, 50), 3)[0])
+    w1, w2, w3, _ = (np.asarray(w, np.float64) for w in drawn(law, KEY, (30, 40, 50), 3)[0])
     for w in (w2, w3):
         singular = np.linalg.svd(w - 0.25, compute_uv=False)
         assert np.sum(singular > 1e-5 * singular[0]) == 2 * law.modes
@@ -79,7 +92,7 @@ def test_a_law_of_modes_is_the_same_for_all_networks_and_another_for_other_maps(
 
 def spread(law, n, seed, layers=4):
     network = jl.networks.Multilayer((jl.activations.Tanh(),) * (layers - 1), law)
-    parameters = jax.jit(network.init, static_argnums=(0, 1))((n,) * (layers - 1), 3, jax.random.key(seed))
+    parameters = jl.networks.Layers(*drawn(law, jax.random.key(seed), (n,) * (layers - 1), 3))
     return [float(s.value[0]) for s in jl.diagnostics.neuron_spread(network, parameters, np.ones((1, 3)) / np.sqrt(3))]
 
 

@@ -116,6 +116,7 @@ def test_it_is_the_system_of_neurons_of_numpy(epsilon, data, at, name, train_out
     assert np.max(np.abs(expected[-1] - expected[0])) > 0.05
 
 
+@pytest.mark.slow
 def test_the_particles_themselves_are_those_of_numpy_in_original_coordinates():
     flow = flow_of(1.0, THIN)
     _, state = numpy_flow(1.0, THIN, "erf", flow.start(), TS, np.zeros((0, 5)))
@@ -155,6 +156,7 @@ def test_many_starts_are_one_by_one_and_the_solve_states_its_error():
         assert found.reference.endswith("in float64")
 
 
+@pytest.mark.slow
 def test_a_lost_epsilon_would_be_noticed():
     """The oracle moves by far more than the tolerance when ε does."""
     flow, other = (flow_of(epsilon).path(START, TS) for epsilon in (1.0, 0.9))

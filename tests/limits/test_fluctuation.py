@@ -93,6 +93,7 @@ def test_the_shift_solves_the_printed_equation():
         )
 
 
+@pytest.mark.slow
 def test_the_equation_is_the_derivative_of_the_flow_in_epsilon():
     """(h^{(ε)} − h^{(0)})/ε → K, extrapolated from two ε: the particles' own kernel and tensor, to 1e-5."""
     w = limit_of(0.9).w
@@ -202,6 +203,7 @@ def test_the_cases_where_it_vanishes_are_named(activation, initial, reason):
     assert bool(found.standard_error.any()) == (not reason)
 
 
+@pytest.mark.slow
 def test_where_it_vanishes_the_flow_in_epsilon_has_no_first_order():
     """Erf with skewed c: antithetic copies of w make the particles' own law symmetric, and h^{(ε)} is of order ε²."""
     _, w = jl.networks.Shallow(jl.activations.Erf()).init(6, 3, KEY)

@@ -45,6 +45,7 @@ def test_a_mean_of_the_output_weights_enters_with_its_exact_value():
     assert not limit_of().start().any()
 
 
+@pytest.mark.slow
 def test_the_stated_errors_are_those_of_the_particles_and_of_the_solver():
     limit = limit_of(particles=512, dtype=jnp.float32)
     solution = limit.solve(TS, systems.THIN_AT)

@@ -53,13 +53,14 @@ def flow(question, start, ts, at, xi, train):
 
 
 RISING = lambda t: 1.0 + 0.5 * t  # noqa: E731
+SLOWER = [pytest.param(layers, layers == 4, marks=pytest.mark.slow) for layers in (2, 4)]
 
 
-@pytest.mark.parametrize(("layers", "biases"), [(4, True), pytest.param(2, False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("layers", "biases"), [(3, True), *SLOWER])
 def test_particles_follow_the_equation_inside_and_outside_the_span_of_the_data(layers, biases):
     """Biases, a schedule that depends on time, a layer that does not learn."""
     xi = (RISING, 0.5, *(1.0,) * (layers - 2))
-    train = (*(True,) * (layers - 1), layers < 4)
+    train = (*(True,) * (layers - 1), layers == 2)
     question = problem(layers, xi=xi, biases=biases, train=train)
     limit = jl.MultilayerLimit(question, (7, 6, 5)[: layers - 1], key=KEY, dtype=jnp.float64)
     functions = tuple(f if callable(f) else (lambda t, f=f: f) for f in xi)
@@ -108,6 +109,7 @@ def test_one_hidden_layer_is_the_mean_field_limit():
     assert np.max(np.abs(mine[-1] - mine[0])) > 0.05
 
 
+@pytest.mark.slow
 def test_the_stated_error_is_that_of_the_particles_and_of_the_solver():
     """Against 4096 neurons: 2 σ would be exceeded now and then, 4 σ (pooled over points) is not."""
     question = problem(data=jl.data.sphere(4, 3))
@@ -121,6 +123,7 @@ def test_the_stated_error_is_that_of_the_particles_and_of_the_solver():
     assert np.all(solution.solver_error < 1e-4)
 
 
+@pytest.mark.slow
 def test_a_wider_network_contains_the_narrower_one():
     question = problem(4)
     wide, narrow = (jl.MultilayerLimit(question, n, key=KEY).start for n in ((9, 8, 7), (4, 5, 6)))
