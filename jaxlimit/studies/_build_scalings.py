@@ -41,7 +41,7 @@ NORMALISATION: dict[str, Any] = {
     "gammas": list(GAMMAS),
     "widths": list(SCALING_WIDTHS),
     "replicas": 4096,
-    "path_replicas": 256,
+    "path_replicas": 2048,
     "law_width": 512,
     "ts": list(SCALING_TIMES),
     "particles": 4096,

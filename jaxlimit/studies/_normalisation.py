@@ -29,7 +29,7 @@ from jaxlimit.problem import Problem
 from jaxlimit.simulation import AbstractMethod, simulate
 from jaxlimit.studies._normalisation_claims import Evidence, claims
 from jaxlimit.studies._normalisation_panels import panels
-from jaxlimit.studies._normalisation_prediction import GROUPS, Predictions, at_gamma
+from jaxlimit.studies._normalisation_prediction import FEWEST_PARTICLES, Predictions, at_gamma
 from jaxlimit.studies._shares import Shares
 
 GAMMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -45,7 +45,7 @@ def normalisation(
     gammas: Sequence[float] = GAMMAS,
     widths: Sequence[int] = SCALING_WIDTHS,
     replicas: int = 4096,
-    path_replicas: int = 256,
+    path_replicas: int = 2048,
     law_width: int = 512,
     ts: ArrayLike = SCALING_TIMES,
     particles: int = 4096,
@@ -72,7 +72,7 @@ def normalisation(
         >>> import jax, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
         >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), network)
-        >>> small = {"replicas": 16, "path_replicas": 4, "law_width": 16, "widths": (8, 16, 32), "particles": 64}
+        >>> small = {"replicas": 16, "path_replicas": 4, "law_width": 16, "widths": (8, 16, 32), "particles": 128}
         >>> few = {"gammas": (0.5,), "ts": (0.0, 1.0), "devices": jax.devices()[:1]}
         >>> report = jl.studies.normalisation(problem, key=jax.random.key(0), **small, **few)
         >>> [claim.name for claim in report.claims]
@@ -88,7 +88,8 @@ def normalisation(
         require(enough, name, "be at least 2 (for a standard error)", f"it is {count}")
     float_dtype(dtype)
     at_law, several = positive_integer("law_width", law_width), positive_integer("particles", particles)
-    require(several >= 2 * GROUPS, "particles", f"be at least {2 * GROUPS} for a standard error", f"it is {several}")
+    enough = several >= FEWEST_PARTICLES
+    require(enough, "particles", f"be at least {FEWEST_PARTICLES} for a standard error", f"it is {several}")
     _check_held_out(given, held_out)
     scaled = {g: at_gamma(given, g) for g in exponents}
     limit = SpectralLimit(at_gamma(given, 0.5), rule)

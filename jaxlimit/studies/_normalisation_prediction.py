@@ -16,7 +16,13 @@ from jaxlimit.problem import Problem
 from jaxlimit.scalings import PowerScaling
 
 GROUPS = 8
-"""Independent sets of particles that a mean is averaged over: their spread is its error."""
+"""Independent sets of particles that a prediction is averaged over: their spread is its error."""
+
+FEWEST_PARTICLES = 16 * GROUPS
+
+NEARLY_LINEAR = 1e-3
+"""An ε at which the flow's fluctuation is ε^{−2} e^{−At}Σe^{−Aᵀt} of its own particles, but for a share of ε²."""
+
 PER_GROUP = 256
 """Particles in each; the limit itself is known exactly, so they carry only what a width changes."""
 
@@ -57,6 +63,7 @@ class Predictions:
         if held_out is not None:
             self._predict_error(held_out.x)
         self._origins: list[Host] = []
+        self._linear_parts: list[Host] = []
 
     def mean(self, gamma: float, width: int) -> Curve:
         """E h^N_t to leading order, [times, points + held out], the data first."""
@@ -68,14 +75,20 @@ class Predictions:
         return Curve(linear + moved.mean(axis=0), np.hypot(doubt, moved.std(axis=0, ddof=1) / math.sqrt(GROUPS)))
 
     def variance(self, gamma: float, width: int) -> Curve:
-        """Var h^N_t on the data [times, points]: the start's part, the kernel's and that of SGD."""
+        """Var h^N_t on the data [times, points]: the start's part, the kernel's and that of SGD.
+
+        The start's part, which dominates for small γ, is known exactly: what the same particles say of it goes out.
+        """
         points = self.limit.kernel.problem.data.points
         if gamma == 0.5:
-            error = np.diagonal(self.linear.covariance_standard_error, axis1=1, axis2=2)
+            error = _diagonal(self.linear.covariance_standard_error)
             return Curve(self._start(gamma, width)[:, :points], error[:, :points])
-        flow = self._flow(epsilon_at(PowerScaling(gamma), width), self.particles, GROUPS)
-        found = flow.fluctuation(self.ts)
-        return Curve(np.diagonal(found.covariance, axis1=1, axis2=2) / width, found.standard_error / width)
+        epsilon = epsilon_at(PowerScaling(gamma), width)
+        leading = [(NEARLY_LINEAR / epsilon) ** 2 * one for one in self._starts()]
+        flows = [self._flow(epsilon, self.particles // GROUPS, group) for group in range(GROUPS)]
+        found = np.array([_diagonal(flow.fluctuation(self.ts).covariance) for flow in flows]) - np.array(leading)
+        exact, error = self._start(gamma, width)[:, :points], found.std(axis=0, ddof=1) / math.sqrt(GROUPS)
+        return Curve(exact + found.mean(axis=0) / width, error / width)
 
     def test_error(self, gamma: float, width: int) -> Curve:
         """Expected share of held-out points with the wrong sign at the end, of a Gaussian output.
@@ -108,7 +121,14 @@ class Predictions:
 
     def _start(self, gamma: float, width: int) -> Host:
         """N^{1−2γ} e^{−At}Σe^{−Aᵀt} on the diagonal: what is left of the start."""
-        return float(width) ** (1.0 - 2.0 * gamma) * np.diagonal(self.linear.covariance, axis1=1, axis2=2)
+        return float(width) ** (1.0 - 2.0 * gamma) * _diagonal(self.linear.covariance)
+
+    def _starts(self) -> list[Host]:
+        """What each group of particles says of the start's part at ε = NEARLY_LINEAR, computed once."""
+        if not self._linear_parts:
+            flows = [self._flow(NEARLY_LINEAR, self.particles // GROUPS, group) for group in range(GROUPS)]
+            self._linear_parts = [_diagonal(flow.fluctuation(self.ts, sgd=False).initial) for flow in flows]
+        return self._linear_parts
 
     def _origin(self, group: int) -> Host:
         """The flow at ε = 0 with the same particles, solved once."""
@@ -124,3 +144,7 @@ class Predictions:
     def _flow(self, epsilon: float, particles: int, stream: int) -> EpsilonFlow:
         problem: Problem = self.limit.kernel.problem
         return EpsilonFlow(problem, epsilon, particles, key=jax.random.fold_in(self._key, stream), dtype=jnp.float32)
+
+
+def _diagonal(covariance: Host) -> Host:
+    return np.diagonal(covariance, axis1=1, axis2=2)

@@ -18,7 +18,7 @@ SMALL = {
     "path_replicas": 8,
     "law_width": 16,
     "ts": (0.0, 1.0),
-    "particles": 64,
+    "particles": 128,
 }
 
 
@@ -80,7 +80,7 @@ def test_the_mean_at_the_ends_is_that_of_the_two_limits():
     problem = jl.Problem(DATA, jl.networks.Shallow(jl.activations.Erf(), jl.Initial()), learning_rate=2.0)
     ts = np.array([0.0, 1.0])
     limit = jl.SpectralLimit(problem)
-    found = prediction.Predictions(limit, None, ts, 64, KEY)
+    found = prediction.Predictions(limit, None, ts, 128, KEY)
     np.testing.assert_array_equal(found.mean(0.5, 100).value, limit.law(ts).mean)
     mean = found.mean(1.0, 100)
     flow = jl.EpsilonFlow(problem, 1.0, 2**15, key=jax.random.key(9))
@@ -95,12 +95,15 @@ def test_the_mean_at_the_ends_is_that_of_the_two_limits():
 def test_the_variance_of_the_start_is_exact_at_every_gamma():
     problem = jl.Problem(DATA, jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
     limit = jl.SpectralLimit(problem)
-    found = prediction.Predictions(limit, None, np.array([0.0, 1.0]), 4096, KEY)
+    found = prediction.Predictions(limit, None, np.array([0.0, 1.0]), 1024, KEY)
     start = np.diagonal(limit.kernel.covariance.value)
     np.testing.assert_allclose(found.variance(0.5, 64).value[0], start, rtol=1e-12)
     at = found.variance(0.75, 64)
-    assert np.all(np.abs(at.value[0] - start / 8) <= 9 * at.error[0])
-    assert np.all(at.value[1] > 0)
+    # What the particles say of the start cancels, whatever they are.
+    np.testing.assert_allclose(at.value[0], start / 8, rtol=1e-3)
+    # After the start SGD and the kernel add to it.
+    assert np.all(at.value[1] > np.diagonal(limit.law([1.0]).covariance[0]) / 8)
+    assert np.all(at.error[1] < 0.1 * at.value[1])
 
 
 @pytest.mark.slow
