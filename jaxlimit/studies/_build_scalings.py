@@ -24,13 +24,13 @@ _SHARED = {key: XAVIER[key] for key in ("data", "activation", "c", "w", "learnin
 MEAN_FIELD: dict[str, Any] = {
     **_SHARED,
     "widths": list(MEAN_FIELD_WIDTHS),
-    "replicas": 4096,
+    "replicas": 6144,
     "ts": list(MEAN_FIELD_TIMES),
     "law_width": 256,
     "path_replicas": 64,
     "measure_widths": list(MEASURE_WIDTHS),
-    "measure_replicas": 8,
-    "particles": 4096,
+    "measure_replicas": 16,
+    "particles": 8192,
 }
 """Defaults of ``jaxlimit run mean_field``."""
 
