@@ -1,0 +1,227 @@
+"""The multilayer study: its claims, planted bugs that it sees, its refusals."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.claims import Verdict
+from jaxlimit.studies import _multilayer_claims as judged
+from jaxlimit.studies._multilayer_evidence import Coupling
+
+KEY, NORMAL, TANH = jax.random.key(5), jl.initial.Normal, jl.activations.Tanh()
+SMALL = {
+    "widths": (4, 8, 16),
+    "reference": 128,
+    "replicas": 8,
+    "ts": (0.0, 1.0),
+    "step_width": 8,
+    "step_replicas": 16,
+    "resolutions": (5, 10, 20),
+    "spread_widths": (8, 16, 32),
+    "spread_replicas": 3,
+    "spread_end": 1.0,
+    "loss_width": 16,
+    "loss_replicas": 2,
+    "end": 2.0,
+}
+
+
+def study(
+    means=(1.0, 1.0), law=None, scaling=None, activation=TANH, loss=None, layers=3, rate=1.0, train=True, **changes
+):
+    law = law or jl.initial.IndependentLayers((NORMAL(0, 1), *(NORMAL(m, 1) for m in means[: layers - 1])))
+    network = jl.networks.Multilayer((activation,) * (layers - 1), law, train=train)
+    scaling, loss = scaling or jl.LayerwiseMeanField(0.05), loss or jl.Huber()
+    problem = jl.Problem(jl.data.sphere(4, 3), network, scaling, loss, rate)
+    return jl.studies.multilayer(problem, key=KEY, devices=jax.devices()[:1], **{**SMALL, **changes})
+
+
+@pytest.fixture(scope="module")
+def report():
+    return study()
+
+
+NAMES = ["assumptions", "coupling", "SGD", "full batch", "collapse", "three layers", "cure", "features"]
+
+
+@pytest.mark.slow
+def test_every_claim_carries_its_doubt_and_no_short_run_makes_a_loss_vanish(report):
+    assert [claim.name for claim in report.claims] == [*NAMES, "loss Huber", "loss BoundedQuadratic"]
+    for claim in report.claims:
+        assert all((claim.statement, claim.source, claim.expected, claim.observed, claim.error, claim.reason))
+    assert all(claim.verdict is Verdict.UNDECIDED for claim in report.claims[-2:])
+    assert "a later `end` would tell" in report.claims[-1].reason
+    assert report.claims[0].verdict is Verdict.HOLDS
+
+
+@pytest.mark.slow
+def test_distances_are_those_of_the_first_neurons_of_the_limit_with_the_same_key(report):
+    """Replica 3 at width 8, layer by layer, from the public pieces alone."""
+    n, r, reference = 8, 3, SMALL["reference"]
+    law = jl.initial.IndependentLayers((NORMAL(0, 1), NORMAL(1, 1), NORMAL(1, 1)))
+    network = jl.networks.Multilayer((TANH, TANH), law)
+    problem = jl.Problem(jl.data.sphere(4, 3), network, jl.LayerwiseMeanField(0.05), jl.Huber())
+    key = jax.random.fold_in(KEY, 0)
+    limit = jl.MultilayerLimit(problem, (reference,) * 2, key=jl.simulation.start_key(key, r))
+    exact = limit.parameters([0.0, 1.0]).weights
+    settings = {"replicas": 1, "first": r, "key": key, "batch": None, "observe": lambda now, start: now}
+    samples = jl.simulate(problem, (n, n), [0.0, 1.0], **settings)
+    found = samples.observed.weights
+    parts = (exact[0][1, :n], exact[1][1, :n, :n], exact[2][1, :n])
+    expected = [np.mean((np.asarray(w[0, 1], float) - p) ** 2) for w, p in zip(found, parts, strict=True)]
+    expected.append(np.mean((samples.values[0, 1] - limit.law([1.0]).mean[0]) ** 2))
+    seen = report.arrays[f"squares_widths_{n}"][:, r] * (1 - n / reference)
+    # Two float32 programs and a solver of tolerance 1e-5, against distances of 0.05 and more.
+    np.testing.assert_allclose(np.sqrt(seen), np.sqrt(expected), rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_losses_and_the_fastest_last_weight_are_those_of_the_gradient():
+    """max |∂_t w_L| by JAX's gradient of the mean loss, with a schedule, against the study's own."""
+    xi = (1.0, 1.0, lambda t: 1.0 + t)
+    loss = jl.BoundedQuadratic()
+    found = study(scaling=jl.LayerwiseMeanField(0.05, xi), losses=(loss,), rate=1.5)
+    network = jl.networks.Multilayer((TANH,) * 2, jl.initial.IndependentLayers((NORMAL(0, 1),) + (NORMAL(1, 1),) * 2))
+    data = jl.data.sphere(4, 3)
+    problem = jl.Problem(data, network, jl.LayerwiseMeanField(0.05, xi), loss, 1.5)
+    ts = found.arrays["ts_0_BoundedQuadratic"]
+    settings = {"replicas": 2, "key": jax.random.fold_in(KEY, 4), "batch": None, "observe": lambda now, start: now}
+    samples = jl.simulate(problem, (16, 16), ts, **settings)
+    mean = lambda p: jax.numpy.mean(loss.value(network.apply(p, data.x), data.y))  # noqa: E731
+    for r in range(2):
+        for t in (0, len(ts) - 1):
+            weights = tuple(np.asarray(w[r, t], np.float64) for w in samples.observed.weights)
+            value, slope = jax.value_and_grad(mean)(jl.networks.Layers(weights, ()))
+            assert found.arrays["loss_0_BoundedQuadratic"][r, t] == pytest.approx(float(value), rel=1e-4)
+            fastest = 1.5 * (1 + ts[t]) * 16 * np.max(np.abs(slope.weights[-1]))
+            assert found.arrays["speed_0_BoundedQuadratic"][r, t] == pytest.approx(fastest, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_lost_factor_of_a_layer_is_seen(monkeypatch):
+    """Nothing is VIOLATED as it is; with ε n_1 instead of ε n_1 n_2 for w_2 the coupling is."""
+    large = {"widths": (8, 16, 32), "reference": 256, "replicas": 32, "step_replicas": 64}
+    verdicts = {claim.name: claim.verdict for claim in study(**large).claims}
+    assert Verdict.VIOLATED not in verdicts.values()
+    genuine = jl.LayerwiseMeanField.learning_rate
+
+    def lost(self, width):
+        first, *middle, last = genuine(self, width)
+        return (first, *(rate / n for rate, n in zip(middle, width[1:], strict=True)), last)
+
+    monkeypatch.setattr(jl.LayerwiseMeanField, "learning_rate", lost)
+    verdicts = {claim.name: claim.verdict for claim in study(**large).claims}
+    assert verdicts["coupling"] is Verdict.VIOLATED
+    assert verdicts["full batch"] is Verdict.VIOLATED
+
+
+@pytest.mark.slow
+def test_the_panels_draw(report):
+    plots = pytest.importorskip("jaxlimit.plots")
+    for panel in report.panels:
+        assert len(plots.png_bytes(panel.draw)) > 1000
+    names = {"coupling", "sgd", "full_batch", "diversity", "loss_0_Huber", "loss_1_BoundedQuadratic", "features"}
+    assert {panel.name for panel in report.panels} == names
+
+
+@pytest.mark.slow
+def test_outside_the_assumptions_it_says_so():
+    found = study(activation=jl.activations.Relu(), loss=jl.SquaredError(), losses=(jl.SquaredError(),)).claims[0]
+    assert found.verdict is Verdict.UNDECIDED
+    assert "bounded and smooth" in found.reason
+    assert "Lipschitz" in found.reason
+
+
+def coupling(exponents, sizes=(16, 32, 64, 128), replicas=200, sign=1):
+    """Squares of distances n^exponent with χ² noise of 4 degrees, for as many quantities."""
+    rng = np.random.default_rng(0)
+    squares = [
+        np.stack([float(n) ** (2 * sign * e) * rng.chisquare(4, replicas) / 4 for e in exponents]) for n in sizes
+    ]
+    return Coupling(sizes, squares, tuple(f"$w_{i + 1}$" for i in range(len(exponents))))
+
+
+@pytest.mark.parametrize(
+    ("exponents", "verdict"),
+    [
+        ((-0.5, -0.5, -0.5), Verdict.HOLDS),
+        # One layer that does not come nearer, as with a lost n_i, is enough.
+        ((-0.5, 0.0, -0.5), Verdict.VIOLATED),
+        ((-0.5, -0.5, -1.0), Verdict.VIOLATED),
+    ],
+)
+def test_one_layer_with_another_rate_violates_the_coupling(exponents, verdict):
+    """200 replicas: a slope has standard error 0.02, 5 of them to the margin."""
+    rates, errors = judged._fits(coupling(exponents), {})
+    errors["output"] = errors["$w_1$"]
+    seen = judged.Measured({"coupling": rates}, {"coupling": errors}, [], [], [])
+    claim = judged._rates(seen, "coupling", "", "", -0.5, 1, "n")
+    assert claim.verdict is verdict
+    assert claim.observed.count("[") == 3
+
+
+def test_the_exponent_in_epsilon_has_the_sign_of_epsilon():
+    """Distances grow with ε; a first-order scheme is no half-order one."""
+    rates, errors = judged._fits(coupling((-1.0, -1.0), (20, 40, 80, 160)), {})
+    errors["output"] = errors["$w_1$"]
+    seen = judged.Measured({"full batch": rates}, {"full batch": errors}, [], [], [])
+    assert judged._rates(seen, "full batch", "", "", 1.0, -1, "ε").verdict is Verdict.HOLDS
+    assert judged._rates(seen, "full batch", "", "", 0.5, -1, "ε").verdict is Verdict.VIOLATED
+
+
+def test_the_slope_of_the_output_is_its_derivative():
+    values = np.linspace(-2, 2, 9)
+    np.testing.assert_allclose(judged._slope(TANH, values), 1 / np.cosh(values) ** 2, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("problem", lambda: study(scaling=jl.DeepPowerScaling((0.5, 1.0)))),
+        ("problem", lambda: study(layers=2)),
+        ("problem", lambda: study(means=(0.0, 1.0))),
+        ("problem", lambda: study(means=(1.0, 0.0))),
+        ("problem", lambda: study(train=(True, True, False))),
+        ("problem", lambda: study(rate=0.0)),
+        ("reference", lambda: study(reference=64)),
+        ("ts", lambda: study(ts=(1.0, 2.0))),
+        ("replicas", lambda: study(replicas=4)),
+        ("spread_widths", lambda: study(spread_widths=(16, 8))),
+        ("resolutions", lambda: study(resolutions=(0, 8))),
+        ("losses", lambda: study(losses=("Huber",))),
+        ("loss_width", lambda: study(loss_width=3)),
+        ("end", lambda: study(end=0.0)),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(name, call):
+    with pytest.raises(ValueError, match=f"Argument `{name}` must"):
+        call()
+
+
+def test_a_shallow_network_is_sent_to_its_own_study():
+    problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(TANH, jl.Initial()), jl.MeanField())
+    with pytest.raises(ValueError, match="Argument `problem` must have a Multilayer network"):
+        jl.studies.multilayer(problem, key=KEY)
+
+
+def everything_from(given):
+    settings = jl.studies.multilayer_settings(given)
+    return jl.studies.multilayer_problem(settings), jl.studies.multilayer_arguments(settings)
+
+
+def test_settings_make_the_problem_and_unknown_ones_are_refused():
+    given = {
+        "layers": 4,
+        "correlated": True,
+        "xi": [1.0, 2.0, 1.0, 1.0],
+        "losses": [{"name": "PseudoHuber", "delta": 2.0}],
+    }
+    problem, arguments = everything_from(given)
+    assert problem.network.layers == 4
+    assert isinstance(problem.network.initial, jl.initial.CorrelatedLayers)
+    assert problem.scaling.schedules(4) == (1.0, 2.0, 1.0, 1.0)
+    assert arguments["losses"] == [jl.losses.PseudoHuber(2.0)]
+    for wrong in ({"layers": 2}, {"correlated": 1}, {"xi": [1.0]}, {"losses": [{"name": "None"}]}, {"deep": 1}):
+        with pytest.raises(ValueError, match="Argument `"):
+            everything_from(wrong)
