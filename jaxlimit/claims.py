@@ -124,7 +124,7 @@ def enclosure(lower: float, upper: float) -> tuple[str, str]:
 
         >>> import jaxlimit as jl
         >>> jl.claims.enclosure(0.0137512345678, 0.0137512345679)
-        ('0.0137512345678', '0.0137512345679')
+        ('0.0137512345678', '0.01375123456791')
         >>> jl.claims.enclosure(0.25, 0.5)
         ('0.25', '0.5')
     """
