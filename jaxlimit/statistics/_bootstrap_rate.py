@@ -26,7 +26,8 @@ def bootstrap_rate(
 
     error_N = √(mean over replicas of the squared errors), exponent = Σ (x − x̄) y / Σ (x − x̄)², x = log N,
     y = log error. `errors` holds for each width what `pathwise` returns, pooled over times and points as in `rate`, or
-    an array [replicas] of squared errors; numbers of replicas may differ.
+    an array [replicas] of squared errors; numbers of replicas may differ. Errors at different widths are taken as
+    independent: give each width a key of its own.
 
     The interval is studentised: with v = Σ (x − x̄)² Var y / (Σ (x − x̄)²)², Var y by the delta method, each of
     `resamples` draws of replicas with replacement gives t* = (exponent* − exponent)/√v*, and the ends are

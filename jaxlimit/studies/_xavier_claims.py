@@ -227,16 +227,7 @@ def _law(evidence: Evidence, name: str, statement: str, times: slice) -> Claim:
     if samples.diverged:
         reason = f"{samples.diverged} of {samples.replicas} networks diverged"
         return Claim(name, statement, SOURCE, expected, reason, "counted", Verdict.VIOLATED, reason)
-    part = Samples(
-        samples.ts[times],
-        samples.values[:, times],
-        None,
-        samples.steps[times],
-        samples.diverged_at,
-        samples.method,
-        samples.width,
-        samples.lanes,
-    )
+    part = samples.during(times)
     comparisons = [compare(part, law.during(times), statistic, level=LEVEL / 3) for statistic in STATISTICS]
     outcomes = [equivalence(comparison) for comparison in comparisons]
     observed = ", ".join(
