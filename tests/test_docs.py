@@ -234,6 +234,8 @@ VERDICTS = {
     "activation": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "HOLDS"],
     "failure": ["PROVED_NOT_PD", "HOLDS", "PROVED_NOT_PD", "HOLDS", "PROVED_PD", "PROVED_PD"],
     "regression": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "VIOLATED"],
+    "mean_field": ["HOLDS", "HOLDS"],
+    "multilayer": [],
 }
 """The verdicts of each example, in order; its text takes them for granted."""
 
