@@ -251,7 +251,7 @@ def _test_error(evidence: Evidence, measured: Measured) -> Claim:
     both = np.hypot(errors, doubts)
     # Relative to 1: an absolute margin.
     outcome = curve_equivalence(1.0 + (seen - wanted).ravel(), both.ravel(), np.ones(seen.size), TEST_MARGIN)
-    held_out = evidence.predictions.held_out
+    held_out, unknown = evidence.predictions.held_out, evidence.predictions.unpredicted
     assert held_out is not None
     return Claim(
         "test error",
@@ -262,8 +262,8 @@ def _test_error(evidence: Evidence, measured: Measured) -> Claim:
         f"{seen.min():.2%} to {seen.max():.2%}, at most {np.abs(seen - wanted).max():.2%} from the prediction",
         f"standard error at most {errors.max():.2%}, of the prediction {doubts.max():.2%}; bounded by "
         f"{outcome.upper:.2%} (99%)",
-        outcome.verdict,
-        outcome.reason,
+        Verdict.UNDECIDED if unknown else outcome.verdict,
+        f"the noise of SGD is not in the predicted variance: {unknown}" if unknown else outcome.reason,
     )
 
 

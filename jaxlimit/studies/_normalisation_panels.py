@@ -109,5 +109,7 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         found.append(Panel("movement", "Exponent of a neuron's movement in the width, against γ.", movement))
     if measured.test_errors:
         caption = "Held-out points with the wrong sign against γ: networks (dots) and prediction (lines), by width."
+        if evidence.predictions.unpredicted:
+            caption += " The prediction leaves out the noise of SGD."
         found.append(Panel("test_error", caption, test_error))
     return tuple(found)

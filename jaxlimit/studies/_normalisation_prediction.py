@@ -59,6 +59,7 @@ class Predictions:
         self.linear: GaussianPath = limit.law(ts, self.at)
         self._key = key
         self.unpredicted = ""
+        """Why the noise of SGD is not in the test error, or "" where it is."""
         self._linear_error = [np.zeros(1), np.zeros(1)]
         if held_out is not None:
             self._predict_error(held_out.x)

@@ -107,6 +107,16 @@ def test_the_variance_of_the_start_is_exact_at_every_gamma():
 
 
 @pytest.mark.slow
+def test_where_the_noise_at_held_out_points_is_not_known_the_test_error_is_undecided():
+    """E c³ ≠ 0 and σ not odd: the linear limit does not know its own error there."""
+    skewed = jl.Initial(c=jl.initial.Discrete([2.0, -1.0], [1 / 3, 2 / 3]))
+    found = study(skewed, jl.activations.SinCos(), held_out=HELD_OUT, gammas=(0.5,), widths=(8,))
+    claim = next(c for c in found.claims if c.name == "test error")
+    assert claim.verdict is Verdict.UNDECIDED
+    assert "noise of SGD is not in" in claim.reason
+
+
+@pytest.mark.slow
 def test_the_theorem_holds_and_a_lost_source_is_seen(monkeypatch):
     """Nothing is VIOLATED; without SGD's noise in the prediction the variance at γ = 1 is."""
     large = {
