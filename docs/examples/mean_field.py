@@ -59,6 +59,6 @@ print(f"{result.verdict.value}, {result.reason}")
 # Outputs at the second point: the band is the law foretold, which shrinks like 1/√N about the limit.
 
 jl.plots.save(
-    lambda ax: jl.plots.paths(ts, samples.values[:, :, 1], law.mean[:, 1], law.standard_deviation[:, 1], ax, target=-1),
+    lambda ax: jl.plots.paths(ts, samples.values[:, :, 1], law.mean[:, 1], law.standard_deviation[:, 1], ax),
     "mean-field-paths",
 )
