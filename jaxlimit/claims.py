@@ -118,21 +118,21 @@ def above(value: float, digits: int = 6) -> str:
 
 
 def enclosure(lower: float, upper: float) -> tuple[str, str]:
-    """The ends of an interval as text, rounded outwards, with as many digits as they share and two more.
+    """The ends of an interval as text, rounded outwards to a place at least ten times finer than their distance.
 
-    At least four digits and at most fifteen, which float64 keeps.
+    So the text is at most a fifth wider than the interval. At least four digits and at most fifteen, which float64
+    keeps.
 
         >>> import jaxlimit as jl
-        >>> jl.claims.enclosure(0.0137512345678, 0.0137512345679)
-        ('0.0137512345678', '0.01375123456791')
+        >>> jl.claims.enclosure(0.5, 0.5 + 2.0**-20)
+        ('0.5', '0.50000096')
         >>> jl.claims.enclosure(0.25, 0.5)
         ('0.25', '0.5')
     """
     size, apart = max(abs(lower), abs(upper)), upper - lower
-    # size/apart has the digits that both ends share before the first in which they may differ.
     known = math.isfinite(apart) and math.isfinite(size) and apart > 0
-    shared = math.floor(math.log10(max(size / apart, 1.0))) if known else 0 if apart else 15
-    digits = min(15, max(4, shared + 2))
+    places = math.floor(math.log10(size)) - math.floor(math.log10(apart)) + 2 if known else 4 if apart else 15
+    digits = min(15, max(4, places))
     return below(lower, digits), above(upper, digits)
 
 

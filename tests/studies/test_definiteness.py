@@ -214,7 +214,7 @@ def test_a_structural_zero_is_said_to_be_one_and_the_interval_to_be_numerical(re
     place = report.arrays["names"].tolist().index("Erf, as given")
     lower, upper = (report.arrays[end][place] for end in ("lower", "upper"))
     assert low <= lower < upper <= high
-    assert high - low < 1.2 * (upper - lower)  # two digits more than the ends share lose a tenth at most, either side
+    assert high - low < 1.21 * (upper - lower)  # a place ten times finer loses a tenth at most, either side
 
 
 def test_the_approach_to_parallel_points_is_quadratic_for_erf_and_linear_for_the_rectifier():
