@@ -179,7 +179,7 @@ def test_a_spectrum_is_drawn_in_decreasing_order_with_its_certified_interval():
 
 def test_the_printed_enclosure_contains_the_certified_one():
     for lower, upper, expected in (
-        (0.01234567, 0.01234571, ["0.01234566", "0.01234571"]),  # five digits in common, and two
+        (0.01234567, 0.01234571, ["0.012345669", "0.01234571"]),  # 4e-8 apart: to 1e-9
         (0.01375123456781, 0.01375123456792, ["0.0137512345678", "0.01375123456793"]),
         (0.0123456, 0.0234567, ["0.01234", "0.02346"]),
     ):
