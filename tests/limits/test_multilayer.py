@@ -173,7 +173,8 @@ def test_networks_reach_the_limit_neuron_by_neuron_like_the_root_of_the_width():
 def test_steps_reach_the_flow_of_the_same_particles(batch, order, largest, replicas):
     """The limit of the very neurons that are simulated: what is left is ε, or √ε with fresh samples.
 
-    Without samples smaller steps would only show the rounding of float32. With them a log distance has a standard error of 1/√192, a slope over a factor 16 one of 0.04.
+    Without samples smaller steps would only show the rounding of float32. With them a log distance has a standard
+    error of 1/√192, a slope over a factor 16 one of 0.04.
     """
     epsilons, n = (largest, largest / 4, largest / 16), 48
     cases = [(problem(epsilon=epsilon, data=jl.data.sphere(6, 3)), n) for epsilon in epsilons]
