@@ -62,13 +62,16 @@ def simulate(
 ) -> Samples:
     """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
 
+    `width` is N for a `Shallow` network and a tuple (n_1, …, n_{L−1}) for a `Multilayer` one, whose scaling has a
+    factor per layer and its own clock: what is said of N below is said of `Shallow`.
+
     Time is limit time: t means ⌊N t⌋ steps, each on `batch` fresh samples from π (the mean of their gradients), or
     on all points with their weights where `batch=None`: the population gradient E_π, which makes of the chain the
     explicit Euler scheme of step 1/N for the flow of the network's own neurons, with no chance but in their start.
     Outputs are recorded on the data and then at the extra inputs `at` [extra, inputs], as values [replicas,
     times, points + extra]. `observe(parameters, start)` returns any pytree of arrays at every save time; both
-    arguments are `Neurons` in original coordinates, under `jax.jit`. Replica r depends on `key` and r alone, so
-    more replicas extend a run, `first=r` has replicas r, r + 1, … alone, and a float64 run follows the same
+    arguments are `Neurons` (or `Layers`) in original coordinates, under `jax.jit`. Replica r depends on `key` and r
+    alone, so more replicas extend a run, `first=r` has replicas r, r + 1, … alone, and a float64 run follows the same
     path as a float32 one. Sample indices stream: memory is replicas × times × (points + extra), plus one
     lane's state per worker, and a run that would not fit says what would.
 
@@ -89,7 +92,7 @@ def simulate(
     Raises ``ValueError`` for bad arguments before any compute starts, among them float64 without the
     x64 flag and a step beyond stability, α max|ℓ''| B/N > 2 with B = max_m B_N(x_m, x_m), or λ_max(B_N diag π) where
     a step takes all points. Warns if E c ≠ 0 with γ < 1, where no limit exists. Source: references `xavier`,
-    `normalisation`.
+    `normalisation`, `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))

@@ -9,6 +9,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit._span import span
 from jaxlimit.simulation._draws import replica_key, thresholds
+from jaxlimit.simulation._families import family
 from jaxlimit.simulation._state import Constants, Run, begin
 from tests import systems
 from tests.cases import ACTIVATIONS, each, most_slow
@@ -102,6 +103,35 @@ def test_every_activation_and_batches_lower_for_cuda(case):
 )
 def test_full_batches_and_optimisers_lower_for_cuda(method, optimiser):
     text = lowered(program(ACTIVATIONS["erf"], method, jnp.float32, batch=None, optimiser=optimiser))
+    assert "HIGHEST" in text
+    assert "DEFAULT, DEFAULT" not in text
+
+
+@pytest.mark.parametrize("batch", [None, pytest.param(2, marks=pytest.mark.slow)])
+def test_several_hidden_layers_lower_for_cuda(batch):
+    """Replicas together, products at full precision."""
+    widths, data = (8, 6), jl.Data(systems.FULL_X, systems.FULL_Y)
+    normal, tanh = jl.initial.Normal, jl.activations.Tanh()
+    law = jl.initial.IndependentLayers((normal(), normal(1, 1), normal(1, 1)), (normal(),) * 3)
+    network = jl.networks.Multilayer((tanh, tanh), law)
+    problem = jl.Problem(data, network, jl.LayerwiseMeanField(0.1), jl.Huber())
+    run = Run(problem, network, widths, 3, 2, 128, batch, np.dtype(np.float32), (Accelerator(),))
+    chain, kind = jl.Stepwise().chain(run), family(network)
+    factors = jax.tree.map(jnp.float32, kind.factors(problem, widths))
+    cast = lambda a: jnp.asarray(a, jnp.float32)  # noqa: E731
+    weights = cast(data.weights) if batch is None else None
+    shared = (cast(data.x), cast(data.y), cast(systems.FULL_AT), None, None, jnp.asarray(thresholds(data.weights)))
+    constants = Constants(*shared, weights, *factors, None, batch, 3)
+    stops = jnp.asarray([0, 5, 128], jnp.int32)
+
+    def lane(key):
+        keys = jax.vmap(replica_key, in_axes=(None, 0))(key, jnp.arange(LANES))
+        state = kind.begin(network, constants, keys, jnp.asarray(LANES, jnp.int32), widths, True, True)
+        observe = lambda now, start: now.weights[1] - start.weights[1]  # noqa: E731
+        return chain.advance(network, problem.loss, observe, constants, keys, *state, stops, stops[1:])[1]
+
+    text = lowered(jax.jit(lane))
+    assert f"tensor<{LANES}x2x7xf32>" in text
     assert "HIGHEST" in text
     assert "DEFAULT, DEFAULT" not in text
 
