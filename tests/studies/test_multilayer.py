@@ -7,7 +7,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
 from jaxlimit.studies import _multilayer_claims as judged
-from jaxlimit.studies._multilayer_evidence import Coupling
+from jaxlimit.studies._multilayer_evidence import Coupling, Training
 
 KEY, NORMAL, TANH = jax.random.key(5), jl.initial.Normal, jl.activations.Tanh()
 SMALL = {
@@ -76,31 +76,32 @@ def test_distances_are_those_of_the_first_neurons_of_the_limit_with_the_same_key
     np.testing.assert_allclose(np.sqrt(seen), np.sqrt(expected), rtol=2e-3)
 
 
-@pytest.mark.slow
 def test_losses_and_the_fastest_last_weight_are_those_of_the_gradient():
-    """max |∂_t w_L| by JAX's gradient of the mean loss, with a schedule, against the study's own."""
-    xi = (1.0, 1.0, lambda t: 1.0 + t)
-    loss = jl.BoundedQuadratic()
-    found = study(scaling=jl.LayerwiseMeanField(0.05, xi), losses=(loss,), rate=1.5)
-    network = jl.networks.Multilayer((TANH,) * 2, jl.initial.IndependentLayers((NORMAL(0, 1),) + (NORMAL(1, 1),) * 2))
-    data = jl.data.sphere(4, 3)
+    """max |∂_t w_L| by JAX's gradient of the mean loss, with a schedule and an output activation that bends."""
+    xi, loss, data, n = (1.0, 1.0, lambda t: 1.0 + t), jl.losses.BoundedQuadratic(), jl.data.sphere(4, 3), 5
+    law = jl.initial.IndependentLayers((NORMAL(0, 1), NORMAL(1, 1), NORMAL(1, 1)))
+    network = jl.networks.Multilayer((TANH, TANH), law, output=TANH)
     problem = jl.Problem(data, network, jl.LayerwiseMeanField(0.05, xi), loss, 1.5)
-    ts = found.arrays["ts_0_BoundedQuadratic"]
-    settings = {"replicas": 2, "key": jax.random.fold_in(KEY, 4), "batch": None, "observe": lambda now, start: now}
-    samples = jl.simulate(problem, (16, 16), ts, **settings)
+    ts, drawn = np.array([0.0, 2.0]), [network.init((n, n), 3, jax.random.key(r)) for r in range(4)]
+    starts = [jax.tree.map(lambda w: np.asarray(w, np.float64), one) for one in drawn]
+    weights = tuple(np.stack(w).reshape(2, 2, *w[0].shape) for w in zip(*(s.weights for s in starts), strict=True))
+    values = np.stack([np.asarray(network.apply(s, data.x)) for s in starts]).reshape(2, 2, -1)
+    none = np.zeros(2, int)
+    samples = jl.paths.Samples(ts, values, jl.networks.Layers(weights, ()), none, none - 1, "", (n, n), 1)
+    training = Training(problem, samples)
+    losses, speeds = judged._losses(training), judged._speeds(training)
     mean = lambda p: jax.numpy.mean(loss.value(network.apply(p, data.x), data.y))  # noqa: E731
-    for r in range(2):
-        for t in (0, len(ts) - 1):
-            weights = tuple(np.asarray(w[r, t], np.float64) for w in samples.observed.weights)
-            value, slope = jax.value_and_grad(mean)(jl.networks.Layers(weights, ()))
-            assert found.arrays["loss_0_BoundedQuadratic"][r, t] == pytest.approx(float(value), rel=1e-4)
-            fastest = 1.5 * (1 + ts[t]) * 16 * np.max(np.abs(slope.weights[-1]))
-            assert found.arrays["speed_0_BoundedQuadratic"][r, t] == pytest.approx(fastest, rel=1e-4)
+    for k, start in enumerate(starts):
+        r, t = divmod(k, 2)
+        value, slope = jax.value_and_grad(mean)(start)
+        assert losses[r, t] == pytest.approx(float(value), rel=1e-5)
+        fastest = 1.5 * (1 + ts[t]) * n * np.max(np.abs(slope.weights[-1]))
+        assert speeds[r, t] == pytest.approx(float(fastest), rel=1e-7)
 
 
 @pytest.mark.slow
 def test_a_lost_factor_of_a_layer_is_seen(monkeypatch):
-    """Nothing is VIOLATED as it is; with ε n_1 instead of ε n_1 n_2 for w_2 the coupling is."""
+    """Nothing is VIOLATED as it is; with ε n_1 instead of ε n_1 n_2 for w_2 no step size helps."""
     large = {"widths": (8, 16, 32), "reference": 256, "replicas": 32, "step_replicas": 64}
     verdicts = {claim.name: claim.verdict for claim in study(**large).claims}
     assert Verdict.VIOLATED not in verdicts.values()
@@ -112,8 +113,9 @@ def test_a_lost_factor_of_a_layer_is_seen(monkeypatch):
 
     monkeypatch.setattr(jl.LayerwiseMeanField, "learning_rate", lost)
     verdicts = {claim.name: claim.verdict for claim in study(**large).claims}
-    assert verdicts["coupling"] is Verdict.VIOLATED
     assert verdicts["full batch"] is Verdict.VIOLATED
+    # The error that does not fall with ε is the floor of the coupling, which has no rate above it.
+    assert verdicts["coupling"] is not Verdict.HOLDS
 
 
 @pytest.mark.slow
