@@ -33,7 +33,7 @@ from jaxlimit.studies._normalisation_prediction import FEWEST_PARTICLES, Predict
 from jaxlimit.studies._shares import Shares
 
 GAMMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-SCALING_WIDTHS = (32, 64, 128, 256, 512)
+SCALING_WIDTHS = (64, 128, 256, 512)
 SCALING_TIMES = (0.0, 1.0, 2.0)
 
 

