@@ -163,6 +163,7 @@ def test_a_lost_epsilon_would_be_noticed():
     assert np.max(np.abs(flow - other)) > 1e-3
 
 
+@pytest.mark.slow
 def test_epsilon_is_continuous_at_zero():
     """h^{(ε)} − h^{(0)} is of first order: no cancellation down to 1e-12."""
     base = flow_of(0.0, tolerance=1e-12).path(START, TS)

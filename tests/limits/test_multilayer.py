@@ -97,6 +97,7 @@ class Pairs(AbstractEmbedding):
         return w, c
 
 
+@pytest.mark.slow
 def test_one_hidden_layer_is_the_mean_field_limit():
     """The same particles with the same start: two solvers of one equation, one of them written for it."""
     initial = jl.Initial(c=jl.initial.Uniform(-1, 2), w=NORMAL())
