@@ -132,7 +132,7 @@ def test_the_theorem_holds_and_a_lost_source_is_seen(monkeypatch):
     for name in ("variance γ = 0.5", "bias", "movement γ = 0.5", "movement γ = 0.75", "movement γ = 1"):
         assert found[name].verdict is Verdict.HOLDS, found[name]
     genuine = jl.EpsilonFlow.fluctuation
-    monkeypatch.setattr(jl.EpsilonFlow, "fluctuation", lambda self, ts: genuine(self, ts, sgd=False))
+    monkeypatch.setattr(jl.EpsilonFlow, "fluctuation", lambda self, ts, **_: genuine(self, ts, sgd=False))
     found = {claim.name: claim for claim in study(**large).claims}
     assert found["variance γ = 1"].verdict is Verdict.VIOLATED
     assert found["variance γ = 0.5"].verdict is Verdict.HOLDS
