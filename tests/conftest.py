@@ -5,7 +5,9 @@ promotion turns every silent mixture of types into an error. The package itself 
 (`test_arguments.py`) runs it in a fresh process without any of this.
 """
 
+import gc
 import os
+from pathlib import Path
 
 os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["JAX_NUM_CPU_DEVICES"] = "4"
@@ -13,6 +15,9 @@ os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 
 import jax
 import pytest
+
+MAPS = 20_000
+"""Memory maps of a process at which compiled programs are let go; a file of tests adds a few thousand at most."""
 
 
 def pytest_collection_modifyitems(items):
@@ -29,3 +34,13 @@ def the_settings_have_arrived():
     assert jax.config.jax_enable_x64
     assert jax.config.jax_numpy_dtype_promotion == "strict"
     assert len(jax.devices("cpu")) == 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_compiled_programs():
+    """Every compiled program takes memory maps, of which Linux grants a process 65,530; beyond them XLA crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MAPS:
+        jax.clear_caches()
+        gc.collect()
