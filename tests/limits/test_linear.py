@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
+from jaxlimit.limits import AbstractKernelLimit
 from tests import systems
 from tests.cases import ACTIVATIONS, LIMITS, each
 
+LINEAR = {name: limit for name, limit in LIMITS.items() if issubclass(limit, AbstractKernelLimit)}
 
-@pytest.mark.parametrize("limit", each(LIMITS))
+
+@pytest.mark.parametrize("limit", each(LINEAR))
 def test_an_empty_batch_of_starts_has_an_empty_batch_of_paths(limit):
     solved = limit(systems.problem(ACTIVATIONS["erf"], jl.Data(systems.FULL_X, systems.FULL_Y)))
     ts, at = [0.0, 1.0], systems.FULL_AT
@@ -19,7 +22,7 @@ def test_an_empty_batch_of_starts_has_an_empty_batch_of_paths(limit):
         assert (found.values.shape, found.error.shape) == ((0, 2, 5), (0, 2))
 
 
-@pytest.mark.parametrize("limit", each(LIMITS))
+@pytest.mark.parametrize("limit", each(LINEAR))
 def test_another_rule_is_another_kernel_and_nothing_else(limit):
     problem = systems.problem(ACTIVATIONS["erf"], jl.Data(systems.FULL_X, systems.FULL_Y))
     solved = limit(problem) if limit is jl.SpectralLimit else limit(problem, tolerance=1e-4)
