@@ -200,7 +200,7 @@ def test_the_standard_errors_are_right_to_a_factor():
 @pytest.mark.slow
 @pytest.mark.parametrize("gamma", [1.0, 0.8])
 def test_simulated_networks_fluctuate_as_predicted(gamma):
-    """N·Cov h^N_t at N = 300: pooled over points and both times within 8%, at a false-alarm rate of 1e-6."""
+    """N·Cov h^N_t at N = 300, pooled over points and both times; what would be seen is a fifth."""
     width, replicas, ts = 300, 3000, [0.5, 2.0]
     network = jl.networks.Shallow(jl.activations.Erf())
     problem = jl.Problem(DATA, network, scaling=jl.PowerScaling(gamma), learning_rate=ALPHA)
@@ -216,11 +216,10 @@ def test_simulated_networks_fluctuate_as_predicted(gamma):
         doubt = np.mean(found.standard_error / np.diagonal(found.covariance, axis1=1, axis2=2))
         laws.assert_mean(ratio * replicas / (replicas - 1), 1.0, detectable=0.2)
         assert doubt < 0.03
-        # Each source is needed: the other alone is far from it.
-        if batch == 1:
-            assert np.all(
-                np.diagonal(found.sgd, axis1=1, axis2=2) > 0.1 * np.diagonal(found.covariance, axis1=1, axis2=2)
-            )
+        # In mean field each source is needed: the other alone is farther away than what would be seen.
+        if batch == 1 and gamma == 1.0:
+            share = np.diagonal(found.sgd, axis1=1, axis2=2) / np.diagonal(found.covariance, axis1=1, axis2=2)
+            assert 0.2 < np.mean(share) < 0.8
 
 
 @pytest.mark.parametrize(
