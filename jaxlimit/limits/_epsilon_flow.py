@@ -5,7 +5,6 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +14,6 @@ from jaxlimit._arguments import (
     float_dtype,
     instance,
     positive_integer,
-    positive_number,
     random_key,
     require,
     save_times,
@@ -23,7 +21,15 @@ from jaxlimit._arguments import (
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.limits._base import AbstractLimit, extra_points, joined_start
 from jaxlimit.limits._influence import GROUPS, Fluctuation, fluctuation
-from jaxlimit.limits._ode import FINER, OdeSolution
+from jaxlimit.limits._integrate import (
+    X64,
+    chosen_solver,
+    chosen_tolerance,
+    finer_tolerance,
+    require_finished,
+    widest,
+)
+from jaxlimit.limits._ode import OdeSolution
 from jaxlimit.limits._particles import Particles, particles, solve
 from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.problem import Problem
@@ -94,11 +100,7 @@ class EpsilonFlow(AbstractLimit):
         require(0.0 <= self.epsilon <= 1.0, "epsilon", "lie in [0, 1]", f"it is {self.epsilon:g}")
         count = positive_integer("particles", particles)
         self.dtype = float_dtype(dtype)
-        default = 1e-9 if self.dtype == np.float64 else 1e-5
-        self.tolerance = default if tolerance is None else positive_number("tolerance", tolerance)
-        require(self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
-        chosen = diffrax.Tsit5() if solver is None else solver
-        self.solver = instance("solver", chosen, diffrax.AbstractSolver, "be a diffrax solver")
+        self.tolerance, self.solver = chosen_tolerance(tolerance, self.dtype), chosen_solver(solver)
         self.max_steps = positive_integer("max_steps", max_steps)
         self.neurons = network.init(count, problem.data.inputs, random_key(key))
 
@@ -165,14 +167,8 @@ class EpsilonFlow(AbstractLimit):
             True
         """
         values, steps = self._solved(h0, ts, at, h0_at, self.dtype, self.tolerance)
-        wide = np.dtype(np.float64) if jax.config.read("jax_enable_x64") else self.dtype
-        finer = max(self.tolerance / FINER, 10 * float(np.finfo(wide).eps))
-        require(
-            finer < self.tolerance,
-            "tolerance",
-            f"exceed {finer:.1e} for a finer solve to compare with (float64 needs JAX_ENABLE_X64=1)",
-            f"it is {self.tolerance:g}",
-        )
+        wide = widest(self.dtype)
+        finer = finer_tolerance(self.tolerance, wide, X64)
         exact, _ = self._solved(h0, ts, at, h0_at, wide, finer)
         error = np.max(np.abs(np.asarray(values, np.float64) - np.asarray(exact, np.float64)), axis=-1)
         stated = self.error * max(1.0, float(np.max(np.abs(exact))))
@@ -315,11 +311,5 @@ class EpsilonFlow(AbstractLimit):
             self.max_steps,
             whole,
         )
-        failed = int(np.sum(~np.asarray(finished)))
-        if failed:
-            raise RuntimeError(
-                f"The solver gave up on {failed} of {len(starts)} paths before t = {times[-1]:g}: "
-                f"raise `max_steps` (now {self.max_steps}) or `tolerance` (now {tolerance:g}), or choose another "
-                f"`solver` (now {type(self.solver).__name__})."
-            )
+        require_finished(finished, times[-1], self.solver, tolerance, self.max_steps)
         return values, np.asarray(steps)

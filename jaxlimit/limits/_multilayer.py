@@ -13,27 +13,21 @@ from jaxlimit._arguments import (
     float_dtype,
     instance,
     positive_integer,
-    positive_number,
     random_key,
-    real_array,
     require,
     save_times,
 )
 from jaxlimit._span import span
 from jaxlimit._typing import ArrayLike, Host, RandomKey
-from jaxlimit.limits._base import AbstractLimit
+from jaxlimit.limits._base import AbstractLimit, extra_points
+from jaxlimit.limits._influence import GROUPS
+from jaxlimit.limits._integrate import chosen_solver, chosen_tolerance, finer_tolerance, integrate, require_finished
 from jaxlimit.limits._particles import largest, product
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Layers, Multilayer
 from jaxlimit.paths import GaussianPath
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import LayerwiseMeanField
-
-GROUPS = 8
-"""Disjoint parts of the particles, each a network of its own, whose spread tells their error."""
-
-FINER = 100.0
-"""The second solve of `MultilayerLimit.solve` has a tolerance this many times smaller."""
 
 
 class MultilayerSolution(eqx.Module):
@@ -106,11 +100,7 @@ class MultilayerLimit(AbstractLimit):
         require(counted, "neurons", f"be a tuple of {self.network.layers - 1} positive integers", f"it is {neurons!r}")
         self.neurons = tuple(positive_integer("neurons", n) for n in neurons)
         self.problem, self.dtype = problem, float_dtype(dtype)
-        default = 1e-9 if self.dtype == np.float64 else 1e-5
-        self.tolerance = default if tolerance is None else positive_number("tolerance", tolerance)
-        require(self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
-        chosen = diffrax.Tsit5() if solver is None else solver
-        self.solver = instance("solver", chosen, diffrax.AbstractSolver, "be a diffrax solver")
+        self.tolerance, self.solver = chosen_tolerance(tolerance, self.dtype), chosen_solver(solver)
         self.max_steps = positive_integer("max_steps", max_steps)
         self.start = _drawn(self.network, self.neurons, problem.data.inputs, random_key(key))
 
@@ -137,9 +127,7 @@ class MultilayerLimit(AbstractLimit):
         """
         least = min(self.neurons)
         require(least >= 2 * GROUPS, "neurons", f"be {2 * GROUPS} or more in each layer", f"the fewest are {least}")
-        finer = max(self.tolerance / FINER, 10 * float(np.finfo(self.dtype).eps))
-        room = f"exceed {finer:.1e} for a finer solve to compare with"
-        require(finer < self.tolerance, "tolerance", room, f"it is {self.tolerance:g}")
+        finer = finer_tolerance(self.tolerance, self.dtype)
         values = np.asarray(self.path(None, ts, at), np.float64)
         exact = np.asarray(self._solved(self.start, ts, at, finer), np.float64)
         groups = np.array([self._solved(self._part(g), ts, at, self.tolerance) for g in range(GROUPS)], np.float64)
@@ -164,9 +152,8 @@ class MultilayerLimit(AbstractLimit):
     def _solved(self, start: Layers, ts: ArrayLike, at: ArrayLike | None, tolerance: float, whole: bool = False) -> Any:
         """Outputs, or all parameters, at the times."""
         data, times = self.problem.data, save_times(ts)
-        extra = np.zeros((0, data.inputs)) if at is None else real_array("at", at, 2)
-        fits = extra.shape[1] == data.inputs
-        require(fits, "at", f"have {data.inputs} inputs like the data", f"it has {extra.shape[1]}")
+        given = extra_points(data, at)
+        extra = np.zeros((0, data.inputs)) if given is None else given
         scaling: Any = self.problem.scaling
         basis = span(data.x, extra).basis
         cast = lambda a: jnp.asarray(a, self.dtype)  # noqa: E731
@@ -187,11 +174,7 @@ class MultilayerLimit(AbstractLimit):
             self.max_steps,
             whole,
         )
-        if not bool(finished):
-            raise RuntimeError(
-                f"The solver gave up before t = {times[-1]:g}: raise `max_steps` (now {self.max_steps}) or `tolerance` "
-                f"(now {tolerance:g}), or choose another `solver` (now {type(self.solver).__name__})."
-            )
+        require_finished(finished, times[-1], self.solver, tolerance, self.max_steps)
         return jax.tree.map(np.asarray, found)
 
 
@@ -251,18 +234,6 @@ def _solve(
         return (*now.weights, *now.biases) if whole else network.apply(now, seen)
 
     still = jax.tree.map(jnp.zeros_like, (inside, *origin[1:]))
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        solver,
-        t0=jnp.zeros((), ts.dtype),
-        # A positive end even when only t = 0 is asked for; saved values do not depend on it.
-        t1=jnp.maximum(ts[-1], jnp.finfo(ts.dtype).eps),
-        dt0=None,
-        y0=still,
-        saveat=diffrax.SaveAt(ts=ts, fn=saved),
-        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=largest),
-        max_steps=max_steps,
-        throw=False,
-    )
-    found = Layers(solution.ys[:count], solution.ys[count:]) if whole else solution.ys
-    return found, solution.result == diffrax.RESULTS.successful
+    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=largest)
+    found, finished, _ = integrate(field, still, ts, solver, controller, max_steps, saved)
+    return Layers(found[:count], found[count:]) if whole else found, finished

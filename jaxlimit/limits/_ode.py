@@ -12,24 +12,27 @@ from jaxtyping import Array, Float, Int
 
 from jaxlimit._arguments import (
     float_dtype,
-    instance,
     positive_integer,
-    positive_number,
     random_key,
-    require,
     save_times,
 )
 from jaxlimit._numerics import symmetric_square_root
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.limits._base import AbstractKernelLimit, LinearKernel
+from jaxlimit.limits._integrate import (
+    X64,
+    chosen_solver,
+    chosen_tolerance,
+    finer_tolerance,
+    integrate,
+    require_finished,
+    widest,
+)
 from jaxlimit.limits._spectral import SpectralLimit
 from jaxlimit.losses import AbstractLoss, SquaredError
 from jaxlimit.paths import Draws, Samples
 from jaxlimit.problem import Problem
-
-FINER = 100.0
-"""The second solve of `OdeLimit.solve` has a tolerance this many times smaller."""
 
 
 class OdeSolution(eqx.Module):
@@ -87,11 +90,7 @@ class OdeLimit(AbstractKernelLimit):
     ):
         self.kernel = LinearKernel(problem, rule)
         self.dtype = float_dtype(dtype)
-        default = 1e-9 if self.dtype == np.float64 else 1e-5
-        self.tolerance = default if tolerance is None else positive_number("tolerance", tolerance)
-        require(self.tolerance < 1, "tolerance", "lie between 0 and 1", f"it is {self.tolerance:g}")
-        chosen = diffrax.Tsit5() if solver is None else solver
-        self.solver = instance("solver", chosen, diffrax.AbstractSolver, "be a diffrax solver")
+        self.tolerance, self.solver = chosen_tolerance(tolerance, self.dtype), chosen_solver(solver)
         self.max_steps = positive_integer("max_steps", max_steps)
 
     def with_rule(self, rule: AbstractRule | None) -> "OdeLimit":
@@ -134,14 +133,8 @@ class OdeLimit(AbstractKernelLimit):
             exact = SpectralLimit(self.kernel.problem, self.kernel.rule).path(h0, ts, at, h0_at)
             reference = "the exact solution"
         else:
-            wide = np.dtype(np.float64) if jax.config.read("jax_enable_x64") else self.dtype
-            finer = max(self.tolerance / FINER, 10 * float(np.finfo(wide).eps))
-            require(
-                finer < self.tolerance,
-                "tolerance",
-                f"exceed {finer:.1e} for a finer solve to compare with (float64 needs JAX_ENABLE_X64=1)",
-                f"it is {self.tolerance:g}",
-            )
+            wide = widest(self.dtype)
+            finer = finer_tolerance(self.tolerance, wide, X64)
             exact, _ = self._solved(h0, ts, at, h0_at, wide, finer)
             reference = f"a second solve at tolerance {finer:.2g} in {wide.name}"
         error = np.max(np.abs(np.asarray(values, np.float64) - np.asarray(exact, np.float64)), axis=-1)
@@ -176,13 +169,7 @@ class OdeLimit(AbstractKernelLimit):
             tolerance,
             self.max_steps,
         )
-        failed = int(np.sum(~np.asarray(finished)))
-        if failed:
-            raise RuntimeError(
-                f"The solver gave up on {failed} of {flat.shape[0]} paths before t = {times[-1]:g}: "
-                f"raise `max_steps` (now {self.max_steps}) or `tolerance` (now {tolerance:g}), or choose another "
-                f"`solver` (now {type(self.solver).__name__})."
-            )
+        require_finished(finished, times[-1], self.solver, tolerance, self.max_steps)
         batch = start.shape[:-1]
         return np.asarray(values).reshape(*batch, times.size, start.shape[-1]), np.asarray(steps).reshape(batch)
 
@@ -247,19 +234,7 @@ def _solve(
         return -drift @ loss.derivative(h[: y.size], y)
 
     def one(start: Array) -> tuple[Array, Array, Array]:
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            solver,
-            t0=jnp.zeros((), ts.dtype),
-            # A positive end even when only t = 0 is asked for; saved values do not depend on it.
-            t1=jnp.maximum(ts[-1], jnp.finfo(ts.dtype).eps),
-            dt0=None,
-            y0=start,
-            saveat=diffrax.SaveAt(ts=ts),
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-            max_steps=max_steps,
-            throw=False,
-        )
-        return solution.ys, solution.result == diffrax.RESULTS.successful, solution.stats["num_steps"]
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+        return integrate(field, start, ts, solver, controller, max_steps)
 
     return jax.vmap(one)(h0)

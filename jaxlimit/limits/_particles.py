@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from jaxlimit._span import span
 from jaxlimit._typing import Host
 from jaxlimit.activations import AbstractActivation
+from jaxlimit.limits._integrate import integrate
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.problem import Problem
@@ -149,20 +150,9 @@ def solve(
         return population.field(epsilon, state)
 
     def one(start: Array) -> tuple[Any, Array, Array]:
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            solver,
-            t0=jnp.zeros((), ts.dtype),
-            # A positive end even when only t = 0 is asked for; saved values do not depend on it.
-            t1=jnp.maximum(ts[-1], jnp.finfo(ts.dtype).eps),
-            dt0=None,
-            y0=population.begin(start),
-            saveat=diffrax.SaveAt(ts=ts, fn=lambda t, state, args: state if whole else state.h),
-            stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=largest),
-            max_steps=max_steps,
-            throw=False,
-        )
-        return solution.ys, solution.result == diffrax.RESULTS.successful, solution.stats["num_steps"]
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, norm=largest)
+        begin = population.begin(start)
+        return integrate(field, begin, ts, solver, controller, max_steps, lambda t, y, args: y if whole else y.h)
 
     # One after the other: a path is a product of matrices for all its particles already.
     return jax.lax.map(one, starts)
