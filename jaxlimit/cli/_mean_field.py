@@ -106,7 +106,8 @@ def mean_field(
     }
     where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
     settings = settings_for(studies.mean_field_settings, config, flags, where)
-    make = (studies.mean_field_problem, studies.mean_field_arguments)
-    (problem, arguments), settings = built(settings, lambda full: tuple(one(full) for one in make))
+    (problem, arguments), settings = built(
+        settings, lambda full: (studies.mean_field_problem(full), studies.mean_field_arguments(full))
+    )
     prepare(out)
     return finish(studies.mean_field(problem, **arguments), settings, out, json)

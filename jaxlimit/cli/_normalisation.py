@@ -109,8 +109,9 @@ def normalisation(
     }
     where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
     settings = settings_for(studies.normalisation_settings, config, flags, where)
-    make = (studies.problem_from, studies.normalisation_arguments)
-    (problem, arguments), settings = built(settings, lambda full: tuple(one(full) for one in make))
+    (problem, arguments), settings = built(
+        settings, lambda full: (studies.problem_from(full), studies.normalisation_arguments(full))
+    )
     network = studies.network_from(settings)
     require_rule([network.activation], network.initial, arguments["rule"])
     prepare(out)

@@ -1,15 +1,12 @@
 """``jaxlimit run xavier``."""
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import jax
+from typing import Annotated
 
 from jaxlimit import studies
-from jaxlimit._arguments import require
-from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs, settings_from, table
-from jaxlimit.cli._output import prepare, print_json, print_table, progress_bar, write
-from jaxlimit.cli._points import points_table, require_inputs
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs
+from jaxlimit.cli._output import prepare, progress_bar
+from jaxlimit.cli._study import built, finish, settings_for
 
 
 @runs.command
@@ -84,44 +81,28 @@ def xavier(
     json
         Print one JSON object instead of the table.
     """
-    flags: dict[str, Any] = {
+    flags = {
         "widths": widths,
         "replicas": replicas,
         "path_replicas": path_replicas,
         "law_width": law_width,
         "ts": ts,
+        "activation": activation,
+        "rule": rule,
+        "c": c,
+        "w": w,
         "learning_rate": learning_rate,
         "seed": seed,
         "dtype": dtype,
-        "activation": None if activation is None else table("activation", activation),
-        "rule": None if rule is None else table("rule", rule),
-        "c": None if c is None else table("c", c, "law"),
-        "w": None if w is None else table("w", w, "law"),
     }
-    given = {} if config is None else settings_from(config)
-    settings = studies.resolved_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
-    settings["data"] = points_table(given.get("data"), None, data, points, inputs, bias)
-    if classes is not None:
-        source = settings["data"].get("source")
-        require(source == "digits", "classes", f"be left out for {source} data", f"it is {classes}")
-        settings["data"]["classes"] = list(classes)
-    if settings["dtype"] == "float64":
-        jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
-    try:
-        require_inputs(settings["data"])
-        settings["data"] = studies.data_settings(settings["data"])
-        problem, arguments = studies.problem_from(settings), studies.xavier_arguments(settings)
-        settings = studies.complete_settings(settings)
-    except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
-        raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
+    where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
+    settings = settings_for(studies.resolved_settings, config, flags, where)
+    (problem, arguments), settings = built(
+        settings, lambda full: (studies.problem_from(full), studies.xavier_arguments(full))
+    )
     network = studies.network_from(settings)
     require_rule([network.activation], network.initial, arguments["rule"])
     prepare(out)
     with progress_bar("simulating") as progress:
         outcome = studies.xavier(problem, **arguments, progress=progress)
-    write(outcome, settings, out)
-    if json:
-        print_json(outcome, settings)
-    else:
-        print_table(outcome, out)
-    return int(outcome.violated)
+    return finish(outcome, settings, out, json)
