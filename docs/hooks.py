@@ -2,8 +2,8 @@
 
 An example is a Python file. Its docstring, whose first line is the title, and the comments right below a `# %%` are
 its text; what stands between two `# %%` is one cell. A page shows what each cell prints below it, and then the
-figures that the cell saved in the current folder. Nothing of that is kept in the repository: if it is on the page, the
-build has made it.
+figures that the cell saved in the current folder. Nothing of that is part of the repository: if it is on the page, this
+very package has made it.
 
 `python docs/hooks.py EXAMPLE` runs one example in the current folder and prints its cells as JSON.
 """
@@ -11,9 +11,12 @@ build has made it.
 import ast
 import concurrent.futures
 import contextlib
+import hashlib
+import importlib.metadata
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +24,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-EXAMPLES = Path(__file__).resolve().parent / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+KEPT = ROOT / "build" / "examples"
 CORES = 2
 """Examples run at the same time."""
 
@@ -103,16 +108,35 @@ def _parts(shown: list[Shown], source: str) -> Iterator[str]:
 
 
 def executed(path: Path) -> tuple[Path, list[Shown], dict[str, bytes]]:
-    """The example run by a fresh interpreter that sees no JAX settings, in an empty folder, and its figures."""
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
-    with tempfile.TemporaryDirectory() as folder:
-        program = [sys.executable, __file__, str(path)]
-        done = subprocess.run(program, capture_output=True, text=True, cwd=folder, env=plain, timeout=300)
-        if done.returncode:
-            raise RuntimeError(f"{path.name} fails:\n{done.stderr}")
-        shown = [Shown(*cell) for cell in json.loads(done.stdout.splitlines()[-1])]
-        figures = {name: Path(folder, name).read_bytes() for cell in shown for name in cell.figures}
-    return path, shown, figures
+    """The example run by a fresh interpreter that sees no JAX settings, in an empty folder, and its figures.
+
+    What it gave is kept under `KEPT` until the example, the package, or a library changes: the build of the site and
+    the tests then run it once between them.
+    """
+    kept = KEPT / f"{path.stem}-{state(path)}"
+    if not kept.exists():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        plain = {k: value for k, value in os.environ.items() if not k.startswith("JAX_") or k == "JAX_PLATFORMS"}
+        with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+            program = [sys.executable, __file__, str(path)]
+            done = subprocess.run(program, capture_output=True, text=True, cwd=folder, env=plain, timeout=300)
+            if done.returncode:
+                raise RuntimeError(f"{path.name} fails:\n{done.stderr}")
+            Path(folder, "cells.json").write_text(done.stdout.splitlines()[-1], encoding="utf-8")
+            with contextlib.suppress(OSError):  # another process was first, with the same
+                shutil.copytree(folder, f"{folder}-whole")
+                os.rename(f"{folder}-whole", kept)
+    shown = [Shown(*cell) for cell in json.loads((kept / "cells.json").read_text(encoding="utf-8"))]
+    return path, shown, {name: (kept / name).read_bytes() for cell in shown for name in cell.figures}
+
+
+def state(path: Path) -> str:
+    """A digest of all that an example depends on: its text, this file, the package, and the versions of libraries."""
+    digest = hashlib.sha256(repr(sorted((d.name, d.version) for d in importlib.metadata.distributions())).encode())
+    package = ROOT / "jaxlimit"
+    for file in (path, Path(__file__), *sorted(package.rglob("*.py"))):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def on_files(files: Any, config: Any) -> Any:

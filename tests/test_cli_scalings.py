@@ -1,4 +1,4 @@
-"""`jaxlimit run mean_field` and `jaxlimit run normalisation`: flags, settings files, refusals, outcome."""
+"""`jaxlimit run mean_field`, `normalisation` and `multilayer`: flags, settings files, refusals, outcome."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit import initial, studies
 from jaxlimit.claims import Report
-from jaxlimit.cli import _mean_field, _normalisation
+from jaxlimit.cli import _mean_field, _multilayer, _normalisation
 from tests.test_cli import call
 
 COMMANDS = {"mean_field": _mean_field.mean_field, "normalisation": _normalisation.normalisation}
@@ -29,7 +29,7 @@ def asked(monkeypatch):
         found.append((problem, arguments))
         return Report("Title", "Source", (), (), {}, {})
 
-    for name in COMMANDS:
+    for name in (*COMMANDS, "multilayer"):
         monkeypatch.setattr(studies, name, study)
     return found
 
@@ -111,3 +111,40 @@ def test_the_study_writes_everything(name: str, tmp_path: Path) -> None:
     again = call("run", name, "--config", "out/config.json", "--out", "again", "--json", folder=tmp_path)
     assert json.loads(again.stdout) == printed
     assert name in call("list", folder=tmp_path).stdout
+
+
+def test_a_multilayer_run_repeats_from_its_own_configuration(tmp_path: Path, asked) -> None:
+    flags = {
+        "activation": "Erf",
+        "layers": 4,
+        "correlated": True,
+        "loss": "PseudoHuber:delta=2",
+        "losses": ["Logistic"],
+    }
+    assert _multilayer.multilayer(**flags, data="sphere", points=5, inputs=3, widths=[8, 16], seed=7, out=tmp_path) == 0
+    assert _multilayer.multilayer(config=tmp_path / "config.json", out=tmp_path) == 0
+    (problem, arguments), (same, others) = asked
+    assert np.array_equal(problem.data.x, jl.data.sphere(5, 3).x)
+    assert same == problem or np.array_equal(same.data.x, problem.data.x)
+    assert (same.network, same.loss, same.scaling) == (problem.network, problem.loss, problem.scaling)
+    assert problem.network.layers == 4
+    assert problem.loss == jl.losses.PseudoHuber(2.0)
+    assert arguments["losses"] == others["losses"] == [jl.losses.Logistic()]
+    assert arguments["widths"] == others["widths"] == [8, 16]
+
+
+def test_wrong_use_of_multilayer_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "study.toml"
+    config.write_text('reference = "wide"\n')
+    cases = [
+        ({"layers": 2}, "Argument `layers` must be 3 or more"),
+        ({"widths": [16, 512]}, "Argument `reference` must be 8 times"),
+        ({"data": "sphere"}, "Argument `inputs` must be given for sphere data"),
+        ({"loss": "Hinge"}, "Argument `loss` must"),
+        ({"epsilon": 0.0}, "Argument `epsilon` must"),
+        ({"config": config}, "Argument `reference` must"),
+    ]
+    for arguments, text in cases:
+        with pytest.raises(ValueError, match=r"^Argument `.*` must") as refusal:
+            _multilayer.multilayer(**arguments, out=tmp_path)
+        assert text in str(refusal.value)

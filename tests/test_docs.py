@@ -236,6 +236,7 @@ VERDICTS = {
     "regression": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "VIOLATED"],
     "mean_field": ["HOLDS", "HOLDS"],
     "multilayer": [],
+    "normalisation": [],
 }
 """The verdicts of each example, in order; its text takes them for granted."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from jaxlimit import studies
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs
-from jaxlimit.cli._output import prepare
+from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._study import built, finish, settings_for
 
 
@@ -110,4 +110,6 @@ def mean_field(
         settings, lambda full: (studies.mean_field_problem(full), studies.mean_field_arguments(full))
     )
     prepare(out)
-    return finish(studies.mean_field(problem, **arguments), settings, out, json)
+    with progress_bar("simulating") as progress:
+        outcome = studies.mean_field(problem, **arguments, progress=progress)
+    return finish(outcome, settings, out, json)

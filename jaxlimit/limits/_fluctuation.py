@@ -14,7 +14,7 @@ from jaxlimit._arguments import positive_integer, random_key, require, save_time
 from jaxlimit._numerics import decay_integral
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import AbstractRule
-from jaxlimit.limits._base import AbstractLimit
+from jaxlimit.limits._base import REPEATS, AbstractKernelLimit, LinearKernel
 from jaxlimit.limits._spectral import SpectralLimit
 from jaxlimit.paths import GaussianPath
 from jaxlimit.problem import Problem
@@ -37,7 +37,7 @@ class Shift(eqx.Module):
     standard_error: Float[Host, "times points"]
 
 
-class FluctuationLimit(AbstractLimit):
+class FluctuationLimit(AbstractKernelLimit):
     """K = lim N^φ(h^N − h) for 1/2 < γ < 1, φ = min(γ − 1/2, 1 − γ), h the deterministic `SpectralLimit`.
 
         γ < 3/4:  K_t = e^{−At}G with G ~ N(0, Σ)                   what is left of the network's own start
@@ -50,7 +50,8 @@ class FluctuationLimit(AbstractLimit):
 
         ℓ_t(b_{x,x'}) = E c³ α∫_0^t E_π[r_s(x'') ⟨σ'(x'')(σ''(x)σ'(x') x·x'' + σ'(x)σ''(x') x'·x''), μ_0⟩] ds · x·x'
 
-    It is `shift`, a mean over `neurons` draws of w with a standard error; integrals in time are exact to about 1e-13.
+    It is `shift`, a mean over `neurons` draws of w with a standard error that `law` carries; integrals in time are
+    exact to about 1e-13. With the rule `MonteCarlo`, `law` and `standard_error` count the draws of the kernel too.
     `vanishes` names the reason where it is zero: then for γ > 3/4 K = 0, and h^N − h is smaller than N^{γ−1}.
 
     `rule` as in `SpectralLimit`, whose refusals these are too. Raises ``ValueError`` for γ outside (1/2, 1), and from
@@ -67,16 +68,14 @@ class FluctuationLimit(AbstractLimit):
 
     linear: SpectralLimit
     w: Float[Host, "neurons inputs"] = eqx.field(repr=False)
-    cube: float = eqx.field(static=True)
-    """E c³"""
-    cube_error: float = eqx.field(static=True)
-    """its standard error, 0 where the law knows it"""
+    cubes: Float[Host, " groups"] = eqx.field(repr=False)
+    """E c³ from independent groups of draws; all the same where the law knows it"""
 
     def __init__(self, problem: Problem, rule: AbstractRule | None = None, neurons: int = 4096, *, key: RandomKey):
         self.linear = SpectralLimit(problem, rule)
         require(self.gamma > 0.5, "problem", "have 1/2 < γ < 1 for this limit", f"γ = {self.gamma:g}")
         network, count = self.linear.kernel.network, positive_integer("neurons", neurons)
-        require(count >= 2, "neurons", "be at least 2 (for a standard error)", f"it is {count}")
+        require(count >= REPEATS, "neurons", f"be at least {REPEATS} (for a standard error)", f"it is {count}")
         smooth = self.gamma < 0.75 or network.activation.smooth is True
         require(
             smooth,
@@ -86,7 +85,26 @@ class FluctuationLimit(AbstractLimit):
         )
         _, w = network.init(count, problem.data.inputs, random_key(key))
         self.w = np.asarray(w, np.float64)
-        self.cube, self.cube_error = _third_moment(self.linear, key)
+        self.cubes = _third_moment(self.linear, key)
+
+    @property
+    def kernel(self) -> LinearKernel:  # type: ignore[override]
+        """The kernel of `linear`."""
+        return self.linear.kernel
+
+    def with_rule(self, rule: AbstractRule | None) -> "FluctuationLimit":
+        """The same limit, and the same neurons, with another rule for its kernel."""
+        return eqx.tree_at(lambda limit: limit.linear, self, self.linear.with_rule(rule))
+
+    @property
+    def cube(self) -> float:
+        """E c³."""
+        return float(self.cubes.mean())
+
+    @property
+    def cube_error(self) -> float:
+        """Standard error of `cube`, 0 where the law of c knows its third moment."""
+        return float(self.cubes.std(ddof=1)) / math.sqrt(len(self.cubes))
 
     @property
     def gamma(self) -> float:
@@ -114,7 +132,23 @@ class FluctuationLimit(AbstractLimit):
         return "σ is odd plus a constant and the law of w symmetric" if even and network.initial.w.symmetric else ""
 
     def law(self, ts: ArrayLike, at: ArrayLike | None = None) -> GaussianPath:
-        """Law of K_t on the data and then at the extra inputs: the mean is `shift`, for γ ≥ 3/4, with its own error."""
+        """Law of K_t on the data and then at the extra inputs; its mean is `shift`, for γ ≥ 3/4.
+
+        It comes with repeats, hence with standard errors, where the shift or the kernel is a Monte Carlo mean: those of
+        the shift are made of groups of its neurons, drawn apart.
+        """
+        law = self.carrying(lambda limit: limit._moments(ts, at))
+        if self.gamma < 0.75 or self.vanishes:
+            return law
+        groups = self.cubes[:, None, None] * self._motion(law.ts, self._points(at))[0]
+        # Groups spread √REPEATS times as far as their mean errs.
+        errors = (groups - groups.mean(axis=0)) / math.sqrt(REPEATS)
+        others = law.repeats or (law,) * REPEATS
+        repeats = tuple(GaussianPath(o.ts, o.mean + e, o.covariance) for o, e in zip(others, errors, strict=True))
+        return GaussianPath(law.ts, law.mean, law.covariance, repeats)
+
+    def _moments(self, ts: ArrayLike, at: ArrayLike | None) -> GaussianPath:
+        """The law without the error of its shift."""
         start = self.linear.moments(ts, 1, at)  # at N = 1 its covariance is e^{−At}Σe^{−Aᵀt} for every γ
         covariance = start.covariance if self.gamma <= 0.75 else np.zeros_like(start.covariance)
         return GaussianPath(start.ts, self._shift_value(ts, at), covariance)
@@ -137,28 +171,36 @@ class FluctuationLimit(AbstractLimit):
 
         Zero with no error where `vanishes` says why.
         """
-        times, extra = save_times(ts), self.linear.kernel.extra_points(at)
-        data = self.linear.kernel.problem.data
-        x = data.x if extra is None else np.concatenate([data.x, extra])
+        times, x = save_times(ts), self._points(at)
         if self.vanishes:
             return Shift(times, np.zeros((times.size, len(x))), np.zeros((times.size, len(x))))
-        sums, squares = np.zeros((2, times.size, len(x)))
-        together = max(1, CHUNK // len(x))
-        for first in range(0, len(self.w), together):
-            share = kernel_motion(self.linear, self.w[first : first + together], x, times)
-            sums += share.sum(axis=1)
-            squares += np.sum(share**2, axis=1)
-        count = len(self.w)
-        mean = sums / count
-        error = np.sqrt(np.maximum(squares / count - mean**2, 0.0) / (count - 1))
+        groups, error = self._motion(times, x)
+        mean = groups.mean(axis=0)
         return Shift(times, self.cube * mean, np.hypot(self.cube * error, self.cube_error * mean))
 
+    def _points(self, at: ArrayLike | None) -> Host:
+        """The data and then the extra inputs."""
+        x, extra = self.linear.kernel.problem.data.x, self.linear.kernel.extra_points(at)
+        return x if extra is None else np.concatenate([x, extra])
+
+    def _motion(self, times: Host, x: Host) -> tuple[Host, Host]:
+        """K_t/E c³ from each of `REPEATS` groups of neurons [groups, times, all]; the standard error of their mean."""
+        together, count = max(1, CHUNK // len(x)), len(self.w)
+        sums, squares = np.zeros((REPEATS, times.size, len(x))), np.zeros((times.size, len(x)))
+        for group, own in enumerate(np.array_split(self.w, REPEATS)):
+            for first in range(0, len(own), together):
+                share = kernel_motion(self.linear, own[first : first + together], x, times)
+                sums[group] += share.sum(axis=1)
+                squares += np.sum(share**2, axis=1)
+        mean = sums.sum(axis=0) / count
+        error = np.sqrt(np.maximum(squares / count - mean**2, 0.0) / (count - 1))
+        # Each counts as a REPEATS-th of all neurons, so that the mean over groups is that over neurons.
+        return sums * (REPEATS / count), error
+
     def _shift_value(self, ts: ArrayLike, at: ArrayLike | None) -> Host:
-        found = self.shift(ts, at) if self.gamma >= 0.75 else None
-        if found is not None:
-            return found.value
-        points = self.linear.kernel.problem.data.points + (0 if at is None else len(np.asarray(at)))
-        return np.zeros((save_times(ts).size, points))
+        if self.gamma >= 0.75:
+            return self.shift(ts, at).value
+        return np.zeros((save_times(ts).size, len(self._points(at))))
 
 
 def kernel_motion(
@@ -218,10 +260,10 @@ def _second_derivative(linear: SpectralLimit, u: Host) -> Host:
     )
 
 
-def _third_moment(linear: SpectralLimit, key: RandomKey) -> tuple[float, float]:
-    """E c³ with its standard error: from the law, or from draws."""
+def _third_moment(linear: SpectralLimit, key: RandomKey) -> Host:
+    """E c³ from the law, `REPEATS` times, or from as many groups of draws."""
     law = linear.kernel.network.initial.c
     if law.third_moment is not None:
-        return law.third_moment, 0.0
+        return np.full(REPEATS, float(law.third_moment))
     cubes = np.asarray(law.sample(jax.random.fold_in(key, 2), (CUBES,)), np.float64) ** 3
-    return float(cubes.mean()), float(cubes.std(ddof=1)) / math.sqrt(CUBES)
+    return cubes.reshape(REPEATS, -1).mean(axis=1)

@@ -49,7 +49,7 @@ def rate(
     ax = axes(ax, "width $N$", ylabel)
     color = SERIES[len(ax.containers) % len(SERIES)]
     decided = math.isfinite(exponent)
-    interval = minus(f"{exponent:.2f} [{low:.2f}, {high:.2f}]") if decided else "UNDECIDED"
+    interval = f"{_decimals(exponent)} [{_decimals(low)}, {_decimals(high)}]" if decided else "UNDECIDED"
     bars: dict[str, Any] = {"fmt": "o", "markersize": 4, "linewidth": 0.9, "capsize": 2, "zorder": 4}
     ax.errorbar(widths, distance, 2 * error, color=color, label=f"{label}: slope {interval}", **bars)
     used = np.isin(widths, widths if widths_used is None else np.asarray(widths_used))
@@ -101,4 +101,9 @@ def _width_ticks(ax: Axes) -> None:
 def _slope(value: float) -> str:
     """As a fraction where it is a simple one, otherwise two decimals."""
     simple = Fraction(value).limit_denominator(8)
-    return minus(str(simple) if abs(value - simple) < 1e-12 else f"{value:.2f}")
+    return minus(str(simple)) if abs(value - simple) < 1e-12 else _decimals(value)
+
+
+def _decimals(value: float) -> str:
+    """Two decimals, and no sign before a zero."""
+    return minus(f"{round(value, 2) + 0.0:.2f}")

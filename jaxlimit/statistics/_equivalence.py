@@ -1,6 +1,7 @@
 """Verdicts: agreement within a margin is shown, disagreement is shown, or neither is."""
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import numpy as np
@@ -122,7 +123,12 @@ def rate_verdict(rate: Rate, predicted: float, margin: float = 0.1) -> Equivalen
 
 
 def curve_equivalence(
-    mean: ArrayLike, standard_error: ArrayLike, predicted: ArrayLike, margin: float, level: float = 0.01
+    mean: ArrayLike,
+    standard_error: ArrayLike,
+    predicted: ArrayLike,
+    margin: float,
+    level: float = 0.01,
+    names: Sequence[str] | None = None,
 ) -> Equivalence:
     """Does a measured curve follow a predicted one within a relative margin at every time?
 
@@ -130,8 +136,8 @@ def curve_equivalence(
     intersection–union test, as in `equivalence`); VIOLATED where somewhere
     |mean − predicted| − z(level/2times)·standard_error > margin·|predicted|; else UNDECIDED. `worst`
     and `upper` are relative to |predicted|. All arrays [times]; the means are taken as normal, so the
-    standard errors must come from many replicas. Raises ``ValueError`` for shapes that differ and
-    negative standard errors.
+    standard errors must come from many replicas. The reason names the worst entry, "time 3" unless `names` has other
+    words. Raises ``ValueError`` for shapes that differ and negative standard errors.
 
         >>> from jaxlimit.statistics import curve_equivalence
         >>> curve_equivalence([1.01, 0.5], [0.005, 0.005], [1.0, 0.5], margin=0.05).verdict.value
@@ -148,6 +154,8 @@ def curve_equivalence(
         f"they are {seen.shape}, {error.shape}, {wanted.shape}",
     )
     require(bool(np.all(error >= 0)), "standard_error", "not be negative", f"its smallest entry is {error.min():g}")
+    require(names is None or len(names) == seen.size, "names", f"be {seen.size} like `mean`", f"it is {names}")
+    called = [f"time {t}" for t in range(seen.size)] if names is None else names
     scale = np.abs(wanted)
     distance = np.abs(seen - wanted)
     upper = _relative(distance + float(-scipy.special.ndtri(level)) * error, scale)
@@ -155,13 +163,15 @@ def curve_equivalence(
     worst, top = float(np.max(_relative(distance, scale))), float(np.max(upper))
     if np.any(lower > margin):
         t = int(np.argmax(lower))
-        reason = f"at time {t} the relative error is at least {text(lower[t])}, beyond the margin {text(margin)}"
+        reason = f"at {called[t]} the relative error is at least {text(lower[t])}, beyond the margin {text(margin)}"
         return Equivalence(Verdict.VIOLATED, worst, top, margin, f"{reason} (simultaneous level {text(level)})")
     if top <= margin:
         reason = f"every relative error is at most {text(top)}, within the margin {text(margin)} (level {text(level)})"
         return Equivalence(Verdict.HOLDS, worst, top, margin, reason)
     t = int(np.argmax(upper))
-    reason = f"at time {t} the relative error may be anything up to {text(upper[t])}, and the margin is {text(margin)}"
+    reason = (
+        f"at {called[t]} the relative error may be anything up to {text(upper[t])}, and the margin is {text(margin)}"
+    )
     return Equivalence(Verdict.UNDECIDED, worst, top, margin, f"{reason}; use more replicas")
 
 

@@ -11,7 +11,7 @@ from jaxlimit.data import Data
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import MeanField
 from jaxlimit.studies._build import XAVIER, data_from, problem_from, resolved_settings, rule_from
-from jaxlimit.studies._mean_field import MEASURE_WIDTHS
+from jaxlimit.studies._mean_field import MEASURE_REPLICAS, MEASURE_WIDTHS, REPLICAS
 from jaxlimit.studies._mean_field import TIMES as MEAN_FIELD_TIMES
 from jaxlimit.studies._mean_field import WIDTHS as MEAN_FIELD_WIDTHS
 from jaxlimit.studies._normalisation import GAMMAS, SCALING_TIMES, SCALING_WIDTHS
@@ -24,12 +24,12 @@ _SHARED = {key: XAVIER[key] for key in ("data", "activation", "c", "w", "learnin
 MEAN_FIELD: dict[str, Any] = {
     **_SHARED,
     "widths": list(MEAN_FIELD_WIDTHS),
-    "replicas": 6144,
+    "replicas": REPLICAS,
     "ts": list(MEAN_FIELD_TIMES),
     "law_width": 256,
     "path_replicas": 64,
     "measure_widths": list(MEASURE_WIDTHS),
-    "measure_replicas": 16,
+    "measure_replicas": MEASURE_REPLICAS,
     "particles": 8192,
 }
 """Defaults of ``jaxlimit run mean_field``."""
@@ -41,7 +41,7 @@ NORMALISATION: dict[str, Any] = {
     "gammas": list(GAMMAS),
     "widths": list(SCALING_WIDTHS),
     "replicas": 4096,
-    "path_replicas": 2048,
+    "path_replicas": 3072,
     "law_width": 512,
     "ts": list(SCALING_TIMES),
     "particles": 4096,

@@ -1,13 +1,14 @@
 """The mean-field limit put to the test: large numbers, fluctuations from both sources, and a measure that moves."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxlimit._arguments import float_dtype, positive_integer, random_key, require, save_times, widths_in_order
+from jaxlimit._lanes import Progress
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.claims import Report
 from jaxlimit.limits import MeanFieldLimit
@@ -18,10 +19,12 @@ from jaxlimit.scalings import Xavier
 from jaxlimit.simulation import AbstractMethod, simulate
 from jaxlimit.studies._mean_field_claims import Evidence, claims
 from jaxlimit.studies._mean_field_panels import panels
+from jaxlimit.studies._shares import Shares
 
 WIDTHS = (32, 64, 128, 256, 512)
 TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)
 MEASURE_WIDTHS = (32, 64, 128, 256, 512)
+REPLICAS, MEASURE_REPLICAS = 6144, 48
 WIDEST_MEASURE = 1024
 """Neurons of the widest network whose law is matched to that of its start: the assignment costs the third power."""
 
@@ -31,16 +34,17 @@ def mean_field(
     *,
     key: RandomKey,
     widths: Sequence[int] = WIDTHS,
-    replicas: int = 4096,
+    replicas: int = REPLICAS,
     ts: ArrayLike = TIMES,
     law_width: int = 256,
     path_replicas: int = 64,
     measure_widths: Sequence[int] = MEASURE_WIDTHS,
-    measure_replicas: int = 8,
+    measure_replicas: int = MEASURE_REPLICAS,
     particles: int = 8192,
     method: AbstractMethod | None = None,
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Test the law of large numbers and the central limit theorem at γ = 1, and what sets mean field apart.
 
@@ -78,38 +82,43 @@ def mean_field(
     limit = MeanFieldLimit(problem, particles, key=jax.random.fold_in(key, 0), dtype=dtype)
     solution = limit.solve(times)
 
-    def run(one: Problem, width: int, count: int, stream: int, **changes: Any) -> Samples:
-        return simulate(
-            one,
-            width,
-            changes.pop("ts", times),
-            replicas=count,
-            # Independent keys for every run: fits and verdicts take their errors as independent.
-            key=jax.random.fold_in(jax.random.fold_in(key, stream), width),
+    random_start = problem.network.initial.c.mean == 0.0  # type: ignore[attr-defined]
+    xavier = Problem(problem.data, problem.network, Xavier(), problem.loss, problem.learning_rate)
+    ends = {"ts": times[[0, -1]], "observe": neurons}
+    # Streams of their own for every run: fits and verdicts take their errors as independent.
+    runs = [_Run(problem, w, path_replicas * min(8, sizes[-1] // w), 1) for w in sizes]
+    runs += [_Run(problem, at_law, replicas, 2), _Run(problem, at_law, replicas, 5, {"batch": None})]
+    runs += [_Run(problem, w, measure_replicas, 3, ends) for w in measured_at]
+    runs += [_Run(xavier, w, measure_replicas, 4, ends) for w in measured_at if random_start]
+    shares = Shares(progress, [float(run.replicas) * run.width**2 for run in runs])
+    samples = [
+        simulate(
+            run.problem,
+            run.width,
+            replicas=run.replicas,
+            key=jax.random.fold_in(jax.random.fold_in(key, run.stream), run.width),
             method=method,
             dtype=dtype,
             devices=devices,
-            **changes,
+            progress=shares.part(position),
+            **{"ts": times, **run.changes},
         )
+        for position, run in enumerate(runs)
+    ]
 
-    ends = times[[0, -1]]
-    random_start = problem.network.initial.c.mean == 0.0  # type: ignore[attr-defined]
-    contrast = Problem(problem.data, problem.network, Xavier(), problem.loss, problem.learning_rate)
-    moved = {
-        name: tuple(run(one, w, measure_replicas, stream, ts=ends, observe=neurons) for w in measured_at)
-        for name, one, stream in (("mean field", problem, 3), ("Xavier", contrast, 4))
-        if name == "mean field" or random_start
-    }
+    def of(stream: int) -> tuple[Samples, ...]:
+        return tuple(found for run, found in zip(runs, samples, strict=True) if run.stream == stream)
+
     evidence = Evidence(
         limit=limit,
         solution=solution,
         fluctuation=limit.fluctuation(times),
         widths=sizes,
-        path_samples=tuple(run(problem, w, path_replicas * min(8, sizes[-1] // w), 1) for w in sizes),
-        law_samples=run(problem, at_law, replicas, 2),
-        full_batch=run(problem, at_law, replicas, 5, batch=None),
+        path_samples=of(1),
+        law_samples=of(2)[0],
+        full_batch=of(5)[0],
         measure_widths=measured_at,
-        moved=moved,
+        moved={"mean field": of(3), "Xavier": of(4)} if random_start else {"mean field": of(3)},
     )
     found, measured = claims(evidence)
     return Report(
@@ -136,6 +145,16 @@ def mean_field(
             "dtype": np.dtype(dtype).name,
         },
     )
+
+
+class _Run(NamedTuple):
+    """Networks of one problem and width, and what is different in their simulation."""
+
+    problem: Problem
+    width: int
+    replicas: int
+    stream: int
+    changes: dict[str, Any] = {}  # noqa: RUF012 (nobody writes into it)
 
 
 def neurons(parameters: Neurons, start: Neurons) -> Neurons:

@@ -70,7 +70,8 @@ def multilayer(
     1/`resolutions`; at four layers and after training, H_2 stops depending on the neuron for independent initial
     weights, like n^{−1/2}, at three it does not, and `CorrelatedLayers` cures it; Gram matrices of the features
     stay positive definite, certified; the loss vanishes for each of `losses`, together with max |∂_t w_L|, by the time
-    `end`. Distances to a reference of N neurons are multiplied by (1 − n/N)^{−1/2}, for the n that it shares.
+    `end`. Remarks say how well the first layer's neurons cover the unit ball before and after. Distances to a reference
+    of N neurons are multiplied by (1 − n/N)^{−1/2}, for the n that it shares.
     The networks of other depth take the laws, the first activation and the loss of the problem.
 
     Raises ``ValueError`` for bad arguments before anything is simulated, among them what the theorem does not cover:
@@ -153,8 +154,9 @@ def multilayer(
             Training(one, run(one, wide, loss_replicas, jax.random.fold_in(key, 4), ts=saved, observe=everything))
         )
         work.done()
-    evidence = Evidence(problem, coupling, steps, spread_sizes, spreads, tuple(trainings), reference, own)
-    found_claims, measured = claims(evidence)
+    probes = jax.random.fold_in(key, 5)
+    evidence = Evidence(problem, coupling, steps, spread_sizes, spreads, tuple(trainings), reference, own, probes)
+    found_claims, measured, remarks = claims(evidence)
     return Report(
         title="The mean-field limit of networks with several hidden layers",
         source="Nguyen & Pham, arXiv 2001.11443; Pham & Nguyen, arXiv 2006.09355",
@@ -184,6 +186,7 @@ def multilayer(
             "loss_replicas": loss_replicas,
             "end": trained_to,
         },
+        remarks=remarks,
     )
 
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxlimit._typing import Host
-from jaxlimit.claims import Claim, Verdict, below, number
-from jaxlimit.diagnostics import feature_gram
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.claims import Claim, Remark, Verdict, below, number
+from jaxlimit.diagnostics import covering_radius, feature_gram
 from jaxlimit.kernels import CertificateStatus, certify
 from jaxlimit.losses import BoundedQuadratic, Huber, Logistic, PseudoHuber
 from jaxlimit.networks import Layers
@@ -21,14 +21,16 @@ REMAINS = 0.01
 """Share of the loss that counts as vanished."""
 STILL = 0.1
 """Share of the largest max |∂_t w_L| that counts as come to rest."""
+CLEAR = 3.0
+"""Standard errors from which a change is named."""
 COVERED = (Huber, PseudoHuber, Logistic, BoundedQuadratic)
 """Losses whose derivative in the prediction is bounded and Lipschitz."""
 
 COLLAPSE, THREE, CURE = "independent, 4 layers", "independent, 3 layers", "correlated, 4 layers"
 
 
-def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
-    """All claims, and the measurements behind them."""
+def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remark, ...]]:
+    """All claims, the measurements behind them, and what is beyond the theorem."""
     euler, epsilon = evidence.steps["full batch"], evidence.problem.scaling.epsilon  # type: ignore[attr-defined]
     # What the steps of the networks at the problem's ε contribute: the error of Euler's scheme, of first order.
     last = np.sqrt(np.mean(euler.squares[-1], axis=1)) * epsilon * euler.grid[-1]
@@ -47,22 +49,29 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
         [_losses(training) for training in evidence.trainings],
         [_speeds(training) for training in evidence.trainings],
         [_certified(training) for training in evidence.trainings],
+        [_coverings(training, evidence.key) for training in evidence.trainings],
     )
     networks = f"{evidence.coupling.squares[0].shape[1]} networks, limit of {evidence.reference} neurons a layer"
     flow = f"width {evidence.step_width}, against the flow of the same neurons"
     return (
-        _assumptions(evidence),
-        _rates(found, "coupling", f"distances to the limit fall like n^(−1/2), {networks}", COUPLING, -0.5, 1, "n"),
-        _rates(found, "SGD", f"fresh samples: distances fall like ε^(1/2), {flow}", COUPLING, 0.5, -1, "ε"),
-        _rates(found, "full batch", f"all points at every step: distances fall like ε, {flow}", COUPLING, 1.0, -1, "ε"),
-        _diversity(
-            found, "collapse", "4 layers of independent weights: H_2 stops depending on the neuron", COLLAPSE, -0.5
+        (
+            _assumptions(evidence),
+            _rates(found, "coupling", f"distances to the limit fall like n^(−1/2), {networks}", COUPLING, -0.5, 1, "n"),
+            _rates(found, "SGD", f"fresh samples: distances fall like ε^(1/2), {flow}", COUPLING, 0.5, -1, "ε"),
+            _rates(
+                found, "full batch", f"all points at every step: distances fall like ε, {flow}", COUPLING, 1.0, -1, "ε"
+            ),
+            _diversity(
+                found, "collapse", "4 layers of independent weights: H_2 stops depending on the neuron", COLLAPSE, -0.5
+            ),
+            _diversity(found, "three layers", "at 3 layers training makes neurons differ at any width", THREE, 0.0),
+            _diversity(found, "cure", "correlated initial weights keep H_2 different at 4 layers", CURE, 0.0),
+            _features(evidence, found),
+            *(_vanishes(one, *seen) for one, *seen in zip(evidence.trainings, found.losses, found.speeds, strict=True)),
         ),
-        _diversity(found, "three layers", "at 3 layers training makes neurons differ at any width", THREE, 0.0),
-        _diversity(found, "cure", "correlated initial weights keep H_2 different at 4 layers", CURE, 0.0),
-        _features(evidence, found),
-        *(_vanishes(one, *seen) for one, *seen in zip(evidence.trainings, found.losses, found.speeds, strict=True)),
-    ), found
+        found,
+        tuple(_support(*one) for one in zip(evidence.trainings, found.coverings, strict=True)),
+    )
 
 
 def _fits(series: Coupling, floors: dict[str, float]) -> tuple[dict[str, Rate], dict[str, list[ErrorAtWidth]]]:
@@ -151,6 +160,13 @@ def _certified(training: Training) -> Host:
         return found.lower if found.status is CertificateStatus.PROVED_PD else -math.inf
 
     return np.array([[[bound(p, i + 1) for i in range(hidden)] for p in row] for row in networks_of(training)])
+
+
+def _coverings(training: Training, key: RandomKey) -> Host:
+    """Covering radius of the rows of w_1 in the unit ball [replicas, times]."""
+    return np.array(
+        [[covering_radius(p.weights[0], 1.0, key=key).radius for p in row] for row in networks_of(training)]
+    )
 
 
 def _assumptions(evidence: Evidence) -> Claim:
@@ -247,6 +263,23 @@ def _features(evidence: Evidence, measured: Measured) -> Claim:
         f"certified, {count} matrices as computed in float64",
         verdict,
         f"{proved} proved positive definite, {refuted} proved not to be, {open_} undecided",
+    )
+
+
+def _support(training: Training, radii: Host) -> Remark:
+    """At infinite width the support of w_1(C_1) stays all of space; n points cover a ball as well as they can."""
+    change = radii[:, -1] - radii[:, 0]
+    error = float(np.std(change, ddof=1)) / math.sqrt(len(change))
+    mean, samples = float(change.mean()), training.samples
+    clear = abs(mean) > CLEAR * error
+    return Remark(
+        f"support of w_1, {type(training.problem.loss).__name__}",
+        ("thinner than at the start" if mean > 0 else "denser than at the start") if clear else "as at the start",
+        f"covering radius of the unit ball {number(float(radii[:, 0].mean()))} at the start, "
+        f"{number(float(radii[:, -1].mean()))} at t = {samples.ts[-1]:g}",
+        f"change {number(mean, 2)} ± {number(error, 1)} (standard error over {len(change)} networks)",
+        f"the theorem speaks of the support at infinite width; here {samples.width[0]} neurons in "
+        f"{training.problem.data.inputs} inputs",
     )
 
 

@@ -48,6 +48,8 @@ class Measured(NamedTuple):
     """max |∂_t w_L| [replicas, times]."""
     eigenvalues: list[Host]
     """Certified lower bounds of λ_min [replicas, times, hidden layers]."""
+    coverings: list[Host]
+    """Covering radius of the rows of w_1 in the unit ball [replicas, times]."""
 
 
 class Evidence(NamedTuple):
@@ -62,6 +64,8 @@ class Evidence(NamedTuple):
     trainings: tuple[Training, ...]
     reference: int
     step_width: int
+    key: RandomKey
+    """For probes."""
 
     def arrays(self, measured: Measured) -> dict[str, Any]:
         """What the figures and verdicts rest on, ready for an .npz file."""
@@ -78,6 +82,7 @@ class Evidence(NamedTuple):
             found[f"ts_{label}"] = training.samples.ts
             found[f"loss_{label}"], found[f"speed_{label}"] = measured.losses[k], measured.speeds[k]
             found[f"lambda_min_{label}"] = measured.eigenvalues[k]
+            found[f"covering_radius_{label}"] = measured.coverings[k]
         return found
 
 

@@ -249,8 +249,10 @@ def _test_error(evidence: Evidence, measured: Measured) -> Claim:
     wanted = np.array([[float(p.value) for p in row] for row in measured.predicted_test_errors])
     doubts = np.array([[float(p.error) for p in row] for row in measured.predicted_test_errors])
     both = np.hypot(errors, doubts)
+    names = [f"N = {width}, γ = {gamma:g}" for width in evidence.widths for gamma in evidence.gammas]
     # Relative to 1: an absolute margin.
-    outcome = curve_equivalence(1.0 + (seen - wanted).ravel(), both.ravel(), np.ones(seen.size), TEST_MARGIN)
+    difference, one = (seen - wanted).ravel(), np.ones(seen.size)
+    outcome = curve_equivalence(1.0 + difference, both.ravel(), one, TEST_MARGIN, names=names)
     held_out, unknown = evidence.predictions.held_out, evidence.predictions.unpredicted
     assert held_out is not None
     return Claim(

@@ -28,7 +28,7 @@ def problem_of(gamma, activation=None, initial=SKEWED, train_output=True, alpha=
     return jl.Problem(DATA, network, scaling=jl.PowerScaling(gamma), learning_rate=alpha)
 
 
-def limit_of(gamma, activation=None, initial=SKEWED, neurons=6, train_output=True, alpha=ALPHA, rule=None):
+def limit_of(gamma, activation=None, initial=SKEWED, neurons=18, train_output=True, alpha=ALPHA, rule=None):
     return jl.FluctuationLimit(
         problem_of(gamma, activation, initial, train_output, alpha), rule=rule, neurons=neurons, key=KEY
     )
@@ -245,7 +245,7 @@ def test_simulated_networks_are_shifted_by_it():
         ("problem", lambda: limit_of(0.5)),
         ("problem", lambda: limit_of(1.0)),
         ("problem", lambda: limit_of(0.9, jl.activations.Relu())),
-        ("neurons", lambda: limit_of(0.9, neurons=1)),
+        ("neurons", lambda: limit_of(0.9, neurons=15)),
         ("at", lambda: limit_of(0.9).law(TS, [[1.0]])),
         ("ts", lambda: limit_of(0.9).law([1.0, 0.0])),
     ],

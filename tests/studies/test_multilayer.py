@@ -30,11 +30,15 @@ SMALL = {
 def study(
     means=(1.0, 1.0), law=None, scaling=None, activation=TANH, loss=None, layers=3, rate=1.0, train=True, **changes
 ):
+    problem = small_problem(means, law, scaling, activation, loss, layers, rate, train)
+    return jl.studies.multilayer(problem, key=KEY, devices=jax.devices()[:1], **{**SMALL, **changes})
+
+
+def small_problem(means=(1.0, 1.0), law=None, scaling=None, activation=TANH, loss=None, layers=3, rate=1.0, train=True):
     law = law or jl.initial.IndependentLayers((NORMAL(0, 1), *(NORMAL(m, 1) for m in means[: layers - 1])))
     network = jl.networks.Multilayer((activation,) * (layers - 1), law, train=train)
     scaling, loss = scaling or jl.LayerwiseMeanField(0.05), loss or jl.Huber()
-    problem = jl.Problem(jl.data.sphere(4, 3), network, scaling, loss, rate)
-    return jl.studies.multilayer(problem, key=KEY, devices=jax.devices()[:1], **{**SMALL, **changes})
+    return jl.Problem(jl.data.sphere(4, 3), network, scaling, loss, rate)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,16 @@ def test_every_claim_carries_its_doubt_and_no_short_run_makes_a_loss_vanish(repo
     assert all(claim.verdict is Verdict.UNDECIDED for claim in report.claims[-2:])
     assert "a later `end` would tell" in report.claims[-1].reason
     assert report.claims[0].verdict is Verdict.HOLDS
+    assert [remark.name for remark in report.remarks] == ["support of w_1, Huber", "support of w_1, BoundedQuadratic"]
+
+
+def test_a_layer_that_comes_to_cover_less_is_called_thinner():
+    radii = np.array([[0.5, 0.7], [0.5, 0.72], [0.51, 0.71]])
+    samples = jl.simulate(small_problem(), (8, 8), [0.0, 1.0], replicas=2, key=KEY, batch=None)
+    training = Training(small_problem(), samples)
+    assert judged._support(training, radii).found == "thinner than at the start"
+    assert judged._support(training, radii[:, ::-1]).found == "denser than at the start"
+    assert judged._support(training, radii * 0 + np.array([[1, 1.2], [1, 0.9], [1, 1.0]])).found == "as at the start"
 
 
 @pytest.mark.slow
@@ -157,7 +171,7 @@ def test_one_layer_with_another_rate_violates_the_coupling(exponents, verdict):
     """200 replicas: a slope has standard error 0.02, 5 of them to the margin."""
     rates, errors = judged._fits(coupling(exponents), {})
     errors["output"] = errors["$w_1$"]
-    seen = judged.Measured({"coupling": rates}, {"coupling": errors}, [], [], [])
+    seen = judged.Measured({"coupling": rates}, {"coupling": errors}, [], [], [], [])
     claim = judged._rates(seen, "coupling", "", "", -0.5, 1, "n")
     assert claim.verdict is verdict
     assert claim.observed.count("[") == 3
@@ -167,7 +181,7 @@ def test_the_exponent_in_epsilon_has_the_sign_of_epsilon():
     """Distances grow with ε; a first-order scheme is no half-order one."""
     rates, errors = judged._fits(coupling((-1.0, -1.0), (20, 40, 80, 160)), {})
     errors["output"] = errors["$w_1$"]
-    seen = judged.Measured({"full batch": rates}, {"full batch": errors}, [], [], [])
+    seen = judged.Measured({"full batch": rates}, {"full batch": errors}, [], [], [], [])
     assert judged._rates(seen, "full batch", "", "", 1.0, -1, "ε").verdict is Verdict.HOLDS
     assert judged._rates(seen, "full batch", "", "", 0.5, -1, "ε").verdict is Verdict.VIOLATED
 
