@@ -140,7 +140,7 @@ def test_wrong_use_of_multilayer_is_refused(tmp_path: Path) -> None:
         ({"layers": 2}, "Argument `layers` must be 3 or more"),
         ({"widths": [16, 512]}, "Argument `reference` must be 8 times"),
         ({"data": "sphere"}, "Argument `inputs` must be given for sphere data"),
-        ({"loss": "Hinge"}, "Argument `loss` must"),
+        ({"loss": "Hinge"}, "Argument `loss.name` must be one of"),
         ({"epsilon": 0.0}, "Argument `epsilon` must"),
         ({"config": config}, "Argument `reference` must"),
     ]

@@ -87,7 +87,7 @@ class FluctuationLimit(AbstractKernelLimit):
         self.w = np.asarray(w, np.float64)
         self.cubes = _third_moment(self.linear, key)
 
-    @property
+    @property  # type: ignore[misc]
     def kernel(self) -> LinearKernel:  # type: ignore[override]
         """The kernel of `linear`."""
         return self.linear.kernel

@@ -157,6 +157,26 @@ def test_the_standard_error_is_the_spread_over_draws():
     assert np.all(whole.standard_error < 0.05 * np.mean(errors))
 
 
+def test_the_law_carries_the_errors_of_its_shift_and_of_its_kernel():
+    """Groups of neurons tell what the shift's own variance tells, to the 15 degrees of freedom that they are."""
+    limit = limit_of(0.75, neurons=320)
+    law, shift = limit.law(TS, systems.FULL_AT), limit.shift(TS, systems.FULL_AT)
+    ratio = law.mean_standard_error[1:] / shift.standard_error[1:]
+    # A chi-square of 15 degrees of freedom lies within these with probability 1 − 1e-6; 14 of them, not independent.
+    assert np.all((ratio > 0.25) & (ratio < 2.0))
+    assert np.array_equal(law.mean, shift.value)
+    assert np.max(law.covariance_standard_error) < 1e-14
+    drawn = limit_of(0.75, neurons=320, rule=jl.kernels.MonteCarlo(2000))
+    both, below = drawn.law(TS), limit_of(0.6, rule=jl.kernels.MonteCarlo(2000)).law(TS)
+    assert np.all(both.covariance_standard_error[1:] > 0)
+    assert_same(both.covariance_standard_error, below.covariance_standard_error, 1e-12)
+    known = limit.law(TS)
+    assert np.all(np.abs(both.covariance - known.covariance) < 6 * both.covariance_standard_error + 1e-12)
+    assert np.all(np.abs(both.mean - known.mean) < 6 * both.mean_standard_error + 1e-12)
+    assert not below.mean.any()
+    assert limit_of(0.6).law(TS).repeats == ()
+
+
 class Lopsided(jl.initial.AbstractLaw):
     """SKEW without its third moment."""
 
