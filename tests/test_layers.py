@@ -108,6 +108,8 @@ def test_neurons_of_the_second_layer_stay_different_with_correlated_weights_alon
         assert wide > 0.2
 
 
+THREE = jl.networks.Multilayer((jl.activations.Tanh(),) * 3, EMBEDDINGS["independent"])
+
 REFUSED = {
     "one layer": ("weights", lambda: jl.initial.IndependentLayers((NORMAL(),))),
     "a class": ("weights", lambda: jl.initial.IndependentLayers((NORMAL, NORMAL()))),
@@ -135,6 +137,10 @@ REFUSED = {
         "biases",
         lambda: jl.networks.Multilayer((jl.activations.Tanh(),), EMBEDDINGS["correlated, biases"]),
     ),
+    "one width too few": ("width", lambda: THREE.init((8, 4), 3, KEY)),
+    "one width too many": ("width", lambda: THREE.init((8, 4, 2, 2), 3, KEY)),
+    "no neurons": ("width", lambda: THREE.init((8, 0, 2), 3, KEY)),
+    "a number for widths": ("width", lambda: THREE.init(5, 3, KEY)),
     "train": (
         "train",
         lambda: jl.networks.Multilayer((jl.activations.Tanh(),) * 3, EMBEDDINGS["correlated"], train=(True, False)),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import instance, items, require
+from jaxlimit._arguments import instance, items, positive_integer, require
 from jaxlimit._typing import RandomKey
 from jaxlimit.activations import AbstractActivation, Identity
 from jaxlimit.initial import AbstractEmbedding
@@ -17,11 +17,28 @@ from jaxlimit.networks._base import AbstractNetwork
 class Layers(NamedTuple):
     """Parameters of a network with several layers: w_1 [n_1, inputs], w_i [n_{i−1}, n_i], w_L [n_{L−1}], and biases.
 
-    `biases` are b_i [n_i] and b_L [], or empty where the network has none.
+    `biases` are b_i [n_i] and b_L [], or empty where the network has none. Those of many networks or times have axes of
+    their own in front, and `at` takes one.
     """
 
     weights: tuple[Float[Array, "..."], ...]
     biases: tuple[Float[Array, "..."], ...]
+
+    def at(self, *index: int) -> "Layers":
+        """The parameters at this place of the axes in front: `at(t)`, or `at(replica, t)`.
+
+        Raises ``ValueError`` for more indices than there are such axes, and for one outside its axis.
+
+            >>> import numpy as np, jaxlimit as jl
+            >>> all_ = jl.networks.Layers((np.zeros((5, 8, 3)), np.ones((5, 8))), ())
+            >>> [w.shape for w in all_.at(-1).weights]
+            [(8, 3), (8,)]
+        """
+        front = self.weights[-1].shape[:-1]
+        inside = len(index) <= len(front) and all(-n <= i < n for i, n in zip(index, front, strict=False))
+        require(inside, "index", f"lie within the axes in front, {front}", f"it is {index}")
+        cut = lambda arrays: tuple(a[index] for a in arrays)  # noqa: E731
+        return Layers(cut(self.weights), cut(self.biases))
 
 
 class Multilayer(AbstractNetwork):
@@ -70,8 +87,14 @@ class Multilayer(AbstractNetwork):
         return self.train if isinstance(self.train, tuple) else (self.train,) * self.layers
 
     def init(self, width: Any, inputs: int, key: RandomKey) -> Layers:
-        """Draws from `initial`, float32; a wider network begins with a narrower one's neurons."""
-        return Layers(*self.initial.sample(key, tuple(width), inputs))
+        """Draws from `initial`, float32; a wider network begins with a narrower one's neurons.
+
+        Raises ``ValueError`` unless the width is a tuple of positive integers, one per hidden layer.
+        """
+        widths = tuple(positive_integer("width", n) for n in items("width", width, "positive integers"))
+        fits, hidden = len(widths) == self.layers - 1, self.layers - 1
+        require(fits, "width", f"have {hidden} members, one per hidden layer", f"it has {len(widths)}")
+        return Layers(*self.initial.sample(key, widths, inputs))
 
     def hidden(
         self, parameters: Layers, x: Float[Array, "points inputs"], factors: tuple[Any, ...] | None = None

@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt
 
-from jaxlimit._arguments import natural_number, optional_positive_integer, positive_integer, random_key
+from jaxlimit._arguments import natural_number, optional_positive_integer, positive_integer, random_key, require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.networks import AbstractNetwork
 from jaxlimit.problem import Problem
 
 DOMAIN = 0x6A61786C  # "jaxl"
 PARAMETERS, INDICES = 0, 1
+REPLICA_LIMIT = 2**32
+"""Replica numbers are folded into the key as 32-bit integers."""
 FEW = 128
 """With fewer data points than this, comparing with every threshold is faster than a search."""
 BLOCK = 1024
@@ -40,6 +42,13 @@ def parameters_key(replica: RandomKey) -> RandomKey:
     return jax.random.fold_in(replica, PARAMETERS)
 
 
+def _own_key(key: RandomKey, replica: int) -> RandomKey:
+    """`replica_key` of checked arguments."""
+    number = natural_number("replica", replica)
+    require(number < REPLICA_LIMIT, "replica", "be below 2³²", f"it is {number}")
+    return replica_key(random_key(key), number)
+
+
 def start_key(key: RandomKey, replica: int) -> RandomKey:
     """The key from which replica number `replica` of `simulate` draws its start: `network.init(width, inputs, it)`.
 
@@ -53,7 +62,7 @@ def start_key(key: RandomKey, replica: int) -> RandomKey:
         >>> bool(np.allclose(wide.c[:8], c, rtol=1e-6))
         True
     """
-    return parameters_key(replica_key(random_key(key), natural_number("replica", replica)))
+    return parameters_key(_own_key(key, replica))
 
 
 def thresholds(weights: Float[Host, " points"]) -> UInt[Host, " points_less_one"]:
@@ -96,7 +105,7 @@ def draws(
     """
     width = tuple(positive_integer("width", n) for n in width) if np.ndim(width) else positive_integer("width", width)
     count = natural_number("steps", steps)
-    own = replica_key(random_key(key), natural_number("replica", replica))
+    own = _own_key(key, replica)
     batch = optional_positive_integer("batch", batch)
     parameters = _start(problem.network, width, problem.data.inputs, parameters_key(own))
     first, second = jax.tree.map(np.asarray, tuple(parameters))

@@ -32,15 +32,12 @@ from jaxlimit.simulation._checks import (
     require_representable,
 )
 from jaxlimit.simulation._choose import chosen_method
-from jaxlimit.simulation._draws import replica_key, thresholds
+from jaxlimit.simulation._draws import REPLICA_LIMIT, replica_key, thresholds
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import require_room
 from jaxlimit.simulation._optimiser import Optimiser
 from jaxlimit.simulation._plan import pieces
 from jaxlimit.simulation._state import Constants, Run
-
-REPLICA_LIMIT = 2**32
-"""Replica numbers are folded into the key as 32-bit integers."""
 
 
 def simulate(

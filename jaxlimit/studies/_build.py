@@ -172,6 +172,7 @@ def _source(settings: Mapping[str, Any]) -> Any:
 
 def named(room: ModuleType, table: Mapping[str, Any], where: str, field: str, kind: type) -> Any:
     """An object of the public class that `table[field]` names in the room, made with the table's other keys."""
+    require(isinstance(table, Mapping), where, "be a table", f"it is {table!r}")
     arguments = dict(table)
     name = arguments.pop(field, None)
     public = isinstance(name, str) and not name.startswith(("_", "Abstract"))

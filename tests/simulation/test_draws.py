@@ -127,3 +127,13 @@ def test_a_threshold_belongs_to_the_point_above_it(bits, index):
     """Weights ½, ¼, ¼: exactly 2³¹, 2³⁰, 2³⁰ of the 2³² integers fall to each point."""
     found = jnp.searchsorted(jnp.asarray(thresholds(np.array([0.5, 0.25, 0.25]))), jnp.uint32(bits), side="right")
     assert int(found) == index
+
+
+@pytest.mark.parametrize("number", [2**32, -1, True, 1.5])
+def test_a_replica_number_has_32_bits(number):
+    for call in (
+        lambda: jl.simulation.start_key(jax.random.key(0), number),
+        lambda: jl.simulation.draws(PROBLEM, 4, jax.random.key(0), number, 0),
+    ):
+        with pytest.raises(ValueError, match="Argument `replica` must"):
+            call()
