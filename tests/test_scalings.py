@@ -3,7 +3,9 @@
 import math
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxlimit as jl
@@ -110,6 +112,13 @@ LAYERWISE_REFUSED = {
     "no step": ("epsilon", lambda: jl.LayerwiseMeanField(0.0)),
     "a negative ξ": ("xi", lambda: jl.LayerwiseMeanField(0.1, -1.0)),
     "a ξ that is text": ("xi", lambda: jl.LayerwiseMeanField(0.1, (1.0, "1"))),
+    "no ξ ≥ 0 in a list": ("xi", lambda: jl.LayerwiseMeanField(0.1, [1.0, -1.0])),
+    "a ξ with if": ("xi", lambda: jl.LayerwiseMeanField(0.1, lambda t: 1.0 if t < 1 else 0.1)),
+    "a ξ of NumPy": ("xi", lambda: jl.LayerwiseMeanField(0.1, lambda t: np.exp(-t))),
+    "a ξ of nothing": ("xi", lambda: jl.LayerwiseMeanField(0.1, lambda: 1.0)),
+    "a ξ with two values": ("xi", lambda: jl.LayerwiseMeanField(0.1, lambda t: jnp.stack([t, t]))),
+    "a ξ that starts below 0": ("xi", lambda: jl.LayerwiseMeanField(0.1, lambda t: t - 1.0)),
+    "a ξ that starts at ∞": ("xi", lambda: jl.LayerwiseMeanField(0.1, lambda t: 1.0 / t)),
     "another number of ξ": ("xi", lambda: jl.LayerwiseMeanField(0.1, (1.0, 1.0)).schedules(3)),
     "a width of zero": ("width", lambda: jl.LayerwiseMeanField(0.1).output((4, 0))),
     "no width": ("width", lambda: jl.LayerwiseMeanField(0.1).output(())),
@@ -125,3 +134,18 @@ def test_factors_per_layer_are_refused_by_name_where_they_do_not_fit(name):
     argument, attempt = LAYERWISE_REFUSED[name]
     with pytest.raises(ValueError, match=rf"^Argument `{argument}` must .+, but .+\.$"):
         attempt()
+
+
+def test_a_schedule_that_does_not_fit_is_named_by_its_layer():
+    with pytest.raises(ValueError, match=r"have as ξ_2 a function of limit time that JAX can trace .* Tracer"):
+        jl.LayerwiseMeanField(0.1, (1.0, lambda t: 1.0 if t < 1 else 0.1, 1.0))
+    with pytest.raises(ValueError, match=r"have as ξ_3 a number ≥ 0 or a function of limit time, but it is -1"):
+        jl.LayerwiseMeanField(0.1, (1.0, 1.0, -1.0))
+    with pytest.raises(ValueError, match=r"have as ξ_1 .*, but it is -2 at t = 0"):
+        jl.LayerwiseMeanField(0.1, (lambda t: t - 2, 1.0))
+
+
+def test_a_list_of_schedules_is_a_tuple_and_schedules_of_optax_are_taken():
+    decay = optax.exponential_decay(1.0, 1, 0.5)
+    assert jl.LayerwiseMeanField(0.1, [1.0, decay]) == jl.LayerwiseMeanField(0.1, (1.0, decay))
+    assert jl.LayerwiseMeanField(0.1, [1.0, decay]).schedules(2) == (1.0, decay)

@@ -37,10 +37,11 @@ class Covering(NamedTuple):
 def neuron_spread(network: Multilayer, parameters: Layers, x: ArrayLike) -> tuple[Spread, ...]:
     """Standard deviation over the neurons of H_1(x), …, H_{L−1}(x), with averages 1/n: do neurons differ?
 
-    With independent initial weights and L ≥ 4 it decays like n^{−1/2} in the middle layers: H_i stops depending on
-    the neuron. The standard error is that for independent neurons, given the layer below. Parameters of one network;
-    float64 on the host. Raises ``ValueError`` for layers of fewer than two neurons. Source: references
-    `multilayer`.
+    With independent initial weights, and biases that are constant or none, it decays like n^{−1/2} at the start in
+    every layer but the first: H_i stops depending on the neuron. Training makes neurons of layer L − 1 differ, by their
+    w_L, and leaves those of layers 2, …, L − 2 alike. The standard error is that for independent neurons, given the
+    layer below. Parameters of one network (`parameters.at` takes one of several); float64 on the host. Raises
+    ``ValueError`` for layers of fewer than two neurons. Source: references `multilayer`.
 
         >>> import jax, numpy as np, jaxlimit as jl
         >>> normal, tanh = jl.initial.Normal, jl.activations.Tanh()
@@ -121,6 +122,10 @@ def _hidden(network: Multilayer, parameters: Layers, x: ArrayLike) -> list[Host]
     instance("network", network, Multilayer)
     weights = [real_array("parameters", w, None) for w in instance("parameters", parameters, Layers).weights]
     biases = [real_array("parameters", b, None) for b in parameters.biases]
+    one = "be of one network (choose one time and replica, as by `parameters.at(…)`)"
+    require(weights[-1].ndim == 1, "parameters", one, f"w_{len(weights)} has shape {weights[-1].shape}")
+    wanted = f"have {network.layers} layers, as the network has"
+    require(len(weights) == network.layers, "parameters", wanted, f"it has {len(weights)}")
     points = real_array("x", x, 2)
     fits = weights[0].ndim == 2 and weights[0].shape[1] == points.shape[1]
     require(fits, "x", f"have the inputs of w_1, whose shape is {weights[0].shape}", f"it has {points.shape[1]}")

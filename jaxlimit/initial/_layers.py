@@ -55,10 +55,11 @@ class AbstractEmbedding(eqx.Module):
 class IndependentLayers(AbstractEmbedding):
     """All weights independent, those of layer i with law `weights[i − 1]`.
 
-    Zero-mean middle and last weights give gradients that vanish with the width in the mean-field scaling: give
-    them a mean. From four layers on H_2 stops depending on the neuron as the width grows; `CorrelatedLayers`
-    keeps it. `biases` has a law per layer, the last for the output; empty for none. Raises ``ValueError`` for what are
-    not laws, and for a law of all of w anywhere but in the first layer. Source: references `multilayer`.
+    Zero-mean middle and last weights give gradients that vanish with the width in the mean-field scaling: give them a
+    mean. Without biases, or with constant ones, H_2, …, H_{L−2} do not depend on the neuron in the limit, at any time,
+    and H_{L−1} does not at the start; `CorrelatedLayers` keeps their neurons different. `biases` has a law per layer,
+    the last for the output; empty for none. Raises ``ValueError`` for what are not laws, and for a law of all of w
+    anywhere but in the first layer. Source: references `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> normal = jl.initial.Normal
@@ -103,7 +104,7 @@ class IndependentLayers(AbstractEmbedding):
 
 
 class CorrelatedLayers(AbstractEmbedding):
-    """Weights of middle layers that keep neurons different at any depth: full support in both directions, R modes.
+    """Middle layers with random weight functions in both directions, R modes of each; full support as R → ∞.
 
     Neuron c_i has independent coefficients f(c_i), g(c_i) ~ N(0, I_R) and a signature s: s(c_1) = w_1(c_1),
     s(c_i) = the first q coefficients of f(c_i). With s_r = `size`·r^{−decay} and random features
@@ -112,8 +113,8 @@ class CorrelatedLayers(AbstractEmbedding):
         e_r(s) = √2 cos(ω_r·s/√dim s + β_r),      ω_r ~ N(0, I), β_r ~ U[0, 2π],
 
     where ω, β are drawn once, from the number `maps`, and belong to the law: they are the same for all networks. Each
-    neuron of a middle layer then has random incoming and outgoing weight functions, with full support in the limit
-    R → ∞. w_1 and w_L are independent draws from `first` and `last`. A narrower network is part of a wider one up to
+    neuron of a middle layer then has random incoming and outgoing weight functions, and neurons stay different at any
+    depth. w_1 and w_L are independent draws from `first` and `last`. A narrower network is part of a wider one up to
     rounding. Raises ``ValueError`` for modes or signature < 1, a signature above the modes, a negative decay, and
     what are no laws. Source: references `multilayer`.
 

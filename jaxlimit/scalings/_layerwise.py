@@ -1,11 +1,14 @@
 """A factor for every layer: mean field at any depth."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 
 from jaxlimit._arguments import finite_number, items, positive_integer, positive_number, require
 from jaxlimit.scalings._base import AbstractScaling, whole_steps
@@ -52,10 +55,11 @@ class AbstractLayerwiseScaling(AbstractScaling):
 class LayerwiseMeanField(AbstractLayerwiseScaling):
     """Averages 1/n_{i−1} in every layer, and steps of size ε: t = kε.
 
-    With n_0 = n_L = 1 the plain gradient in w_i is multiplied by ε ξ_i(t) n_{i−1} n_i, in the bias of layer i by
-    ε ξ_i(t) n_i, so that every weight moves by O(ε). `xi` is one schedule for all layers or a tuple (ξ_1, …, ξ_L) of
-    numbers ≥ 0 and functions of limit time (schedules of optax will do). Raises ``ValueError`` for ε ≤ 0 and for
-    a ξ that is neither. Source: references `multilayer`.
+    With n_0 = n_L = 1 the plain gradient in w_i is multiplied by ε ξ_i(t) n_{i−1} n_i, in the bias of layer i by ε
+    ξ_i(t) n_i, so that every weight moves by O(ε). `xi` is one schedule for all layers or a tuple (ξ_1, …, ξ_L) of
+    numbers ≥ 0 and functions of limit time (schedules of optax will do). Raises ``ValueError`` for ε ≤ 0 and for a ξ
+    that is neither, that JAX cannot trace, or that is negative at t = 0; later values are not looked at. Source:
+    references `multilayer`.
 
         >>> import jaxlimit as jl
         >>> scaling = jl.scalings.LayerwiseMeanField(epsilon=0.01)
@@ -64,15 +68,16 @@ class LayerwiseMeanField(AbstractLayerwiseScaling):
     """
 
     epsilon: float = eqx.field(static=True, default=0.01)
-    xi: Schedule | tuple[Schedule, ...] = eqx.field(static=True, default=1.0)
+    xi: Schedule | tuple[Schedule, ...] = eqx.field(
+        static=True, default=1.0, converter=lambda given: tuple(given) if isinstance(given, list) else given
+    )
 
     def __check_init__(self) -> None:
         """ε is positive, ξ a number ≥ 0 or a function, for every layer."""
         positive_number("epsilon", self.epsilon)
-        for one in self.xi if isinstance(self.xi, tuple) else (self.xi,):
-            if not callable(one):
-                finite_number("xi", one, "be numbers ≥ 0 or functions of time")
-                require(one >= 0, "xi", "be numbers ≥ 0 or functions of time", f"one is {one:g}")
+        several = isinstance(self.xi, tuple)
+        for i, one in enumerate(self.xi if isinstance(self.xi, tuple) else (self.xi,), 1):
+            _require_schedule(one, f"have as ξ_{i}" if several else "be")
 
     def output(self, width: Widths) -> tuple[float, ...]:
         """1/n_i."""
@@ -95,6 +100,23 @@ class LayerwiseMeanField(AbstractLayerwiseScaling):
         found = self.xi if isinstance(self.xi, tuple) else (self.xi,) * layers
         require(len(found) == layers, "xi", f"have {layers} members, one per layer", f"it has {len(found)}")
         return found
+
+
+def _require_schedule(one: Any, of: str) -> None:
+    """Neither a number ≥ 0 nor a function that JAX traces to one, which starts at 0 or above: ``ValueError``."""
+    if not callable(one):
+        wanted = f"{of} a number ≥ 0 or a function of limit time"
+        require(finite_number("xi", one, wanted) >= 0, "xi", wanted, f"it is {one!r}")
+        return
+    wanted = f"{of} a function of limit time that JAX can trace (jax.numpy for numpy or math, jnp.where for if)"
+    try:
+        found = jax.eval_shape(one, jax.ShapeDtypeStruct((), jnp.float32))
+    except TypeError as error:  # what JAX raises of tracers that are taken for numbers, and Python of other arguments
+        raise ValueError(f"Argument `xi` must {wanted}, but a trial raised {type(error).__name__}.") from error
+    shape = getattr(found, "shape", None)
+    require(shape == (), "xi", f"{of} a function to one number", f"it returns {found if shape is None else shape}")
+    start = float(one(jnp.zeros(())))
+    require(0 <= start < math.inf, "xi", f"{of} a function that is finite and ≥ 0", f"it is {start:g} at t = 0")
 
 
 def checked(width: Any) -> Widths:

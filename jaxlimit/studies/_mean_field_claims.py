@@ -1,7 +1,7 @@
 """From the evidence of the mean-field study to claims."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -10,7 +10,9 @@ import scipy.spatial.distance
 from jaxlimit._typing import Host
 from jaxlimit.claims import Claim, Verdict, number
 from jaxlimit.limits import Fluctuation, MeanFieldLimit, MeanFieldSolution
+from jaxlimit.losses import SquaredError
 from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, pathwise, rate, rate_verdict
 
 NUMBERS, FLUCTUATIONS = "arXiv 1805.01053", "arXiv 1808.09372"
@@ -56,7 +58,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
     }
     measured = Measured(errors, rates, distances)
     found = [
-        _assumptions(evidence),
+        _assumptions(evidence.limit.flow.problem),
         _rate_claim(measured, "large numbers", "RMS |g^N_t − g_t| falls like N^{−1/2}", NUMBERS, -0.5, floor),
         _variance(evidence, "fluctuations", "N·Var g^N_t is the predicted one, from the start and from SGD", False),
         _variance(evidence, "fluctuations of the start", "for the full batch it is the part of the start alone", True),
@@ -95,13 +97,16 @@ def _wasserstein(samples: Samples) -> Host:
     return np.array(found)
 
 
-def _assumptions(evidence: Evidence) -> Claim:
-    network = evidence.limit.flow.problem.network
-    activation, initial = network.activation, network.initial  # type: ignore[attr-defined]
+def _assumptions(problem: Problem) -> Claim:
+    """What both theorems ask for."""
+    network: Any = problem.network
+    activation, initial = network.activation, network.initial
     checks = {
         "σ twice continuously differentiable": activation.smooth,
         "σ bounded": activation.bounded,
         "c with compact support": initial.c.compact_support,
+        "the squared error": isinstance(problem.loss, SquaredError),
+        "both layers trained": network.train_output,
     }
     missing = [name for name, holds in checks.items() if not holds]
     return Claim(

@@ -63,16 +63,21 @@ def multilayer(
 ) -> Report:
     """Test the mean-field limit of networks with several hidden layers, all of them equally wide.
 
-    Claims: the assumptions; RMS |w_i^n − w_i| for every layer, neuron by neuron, and of the output, fall like n^{−1/2}
-    over `widths` (all points at every step, ε as in the problem), where the limit has `reference` neurons, eight times
-    the widest at least, of which the network's own are the first; at `step_width` the distance of the chain to the
-    flow of its own neurons falls like ε^{1/2} with fresh samples and like ε with all points, over ε =
-    1/`resolutions`; at four layers and after training, H_2 stops depending on the neuron for independent initial
-    weights, like n^{−1/2}, at three it does not, and `CorrelatedLayers` cures it; Gram matrices of the features
-    stay positive definite, certified; the loss vanishes for each of `losses`, together with max |∂_t w_L|, by the time
-    `end`. Remarks say how well the first layer's neurons cover the unit ball before and after. Distances to a reference
-    of N neurons are multiplied by (1 − n/N)^{−1/2}, for the n that it shares.
-    The networks of other depth take the laws, the first activation and the loss of the problem.
+    Claims: the assumptions of the theorem on the distance to the limit; RMS |w_i^n − w_i| for every layer, neuron by
+    neuron, and of the output, fall like n^{−1/2} over `widths` (all points at every step, ε as in the problem), where
+    the limit has `reference` neurons, eight times the widest at least, of which the network's own are the first; at
+    `step_width` the distance of the chain to the flow of its own neurons falls like ε^{1/2} with fresh samples and like
+    ε with all points, over ε = 1/`resolutions`; at four layers and after training, H_2 stops depending on the neuron
+    for independent initial weights, like n^{−1/2}, at three it does not, and `CorrelatedLayers` cures it; Gram matrices
+    of the features stay positive definite, certified; the loss vanishes for each of `losses`, together with max |∂_t
+    w_L|, by the time `end`. Remarks list which conditions of the theorem on global convergence are known to hold, and
+    say how well the first layer's neurons cover the unit ball before and after. Distances to a reference of N neurons
+    are multiplied by (1 − n/N)^{−1/2}, for the n that it shares.
+
+    The networks whose neurons are told apart, of three and four layers, take the first activation, the output and the
+    loss of the problem, its laws of w_1 and w_L and, in the middle, that of w_2. They have no biases, and schedules
+    that differ between layers give way to 1. A problem with `CorrelatedLayers` is cured by its own; its independent
+    counterparts draw the middle from N(m, 1) with m its `mean`, or 1 where that is 0.
 
     Raises ``ValueError`` for bad arguments before anything is simulated, among them what the theorem does not cover:
     another scaling, a single hidden layer (`mean_field` is for that), layers that do not learn, and independent
@@ -90,7 +95,7 @@ def multilayer(
         ['HOLDS']
     """
     key, times, sizes = random_key(key), save_times(ts), widths_in_order(widths)
-    first, middle, last = _laws(problem)
+    first, middle, last, cured = _laws(problem)
     network: Any = problem.network
     require(times[0] == 0.0 and times.size > 1, "ts", "start at 0 and go on", f"it is {times.tolist()}")
     most = RATIO * sizes[-1]
@@ -131,13 +136,13 @@ def multilayer(
         steps[name] = Coupling(counts, [each[0][0] for each in found], found[0][1])
         work.done()
     activation = network.activations[0]
-    cured = CorrelatedLayers(mean=middle.mean, first=first, last=last)
     spreads, late = {}, np.array([0.0, spread_end])
-    for name, law, layers in (
-        ("independent, 4 layers", IndependentLayers((first, middle, middle, last)), 4),
-        ("independent, 3 layers", IndependentLayers((first, middle, last)), 3),
-        ("correlated, 4 layers", cured, 4),
-    ):
+    compared: dict[str, tuple[AbstractEmbedding, int]] = {
+        "independent, 4 layers": (IndependentLayers((first, middle, middle, last)), 4),
+        "independent, 3 layers": (IndependentLayers((first, middle, last)), 3),
+        "correlated, 4 layers": (cured, 4),
+    }
+    for name, (law, layers) in compared.items():
         other = _with_network(problem, Multilayer((activation,) * (layers - 1), law, network.output))
         observe = _second_layer(other.network, problem.data.x)
         stream = jax.random.fold_in(key, 3)
@@ -179,6 +184,7 @@ def multilayer(
             "step_width": own,
             "step_replicas": step_replicas,
             "resolutions": list(counts),
+            "compared": {name: repr(law) for name, (law, _) in compared.items()},
             "spread_widths": list(spread_sizes),
             "spread_replicas": spread_replicas,
             "spread_end": float(spread_end),
@@ -203,8 +209,11 @@ class _Work:
             self._progress(float(self._done), float(self._total))
 
 
-def _laws(problem: Problem) -> tuple[AbstractLaw, AbstractLaw, AbstractLaw]:
-    """Laws of w_1, of the middle and of w_L; refuses what the theorem does not cover."""
+def _laws(problem: Problem) -> tuple[AbstractLaw, AbstractLaw, AbstractLaw, CorrelatedLayers]:
+    """Laws of w_1, of the middle, of w_L, and the correlated one beside them; refuses what the theorem does not cover.
+
+    No biases: where they are random they tell neurons apart whatever the weights do.
+    """
     network = instance(
         "problem", instance("problem", problem, Problem).network, Multilayer, "have a Multilayer network"
     )
@@ -216,12 +225,14 @@ def _laws(problem: Problem) -> tuple[AbstractLaw, AbstractLaw, AbstractLaw]:
     require(problem.learning_rate > 0, "problem", "have a learning rate above 0: nothing would move", "it is 0")
     initial: AbstractEmbedding = network.initial
     if isinstance(initial, CorrelatedLayers):
-        return initial.first, Normal(1.0, 1.0), initial.last
+        alike = Normal(initial.mean or 1.0, 1.0)
+        return initial.first, alike, initial.last, dataclasses.replace(initial, biases=())
     means = initial.means(network.layers)[1:]
     fit = "have independent middle and last weights with a mean: with mean zero gradients vanish with the width"
     require(all(means), "problem", fit, f"their means are {means}")
     independent = instance("problem", initial, IndependentLayers, "have IndependentLayers or CorrelatedLayers")
-    return independent.weights[0], independent.weights[1], independent.weights[-1]
+    first, middle, last = independent.weights[0], independent.weights[1], independent.weights[-1]
+    return first, middle, last, CorrelatedLayers(mean=middle.mean, first=first, last=last)
 
 
 def _ordered(name: str, values: Sequence[int]) -> tuple[int, ...]:

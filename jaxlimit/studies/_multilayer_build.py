@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxlimit import initial, losses
-from jaxlimit._arguments import finite_number, positive_integer, require
+from jaxlimit._arguments import positive_integer, require
 from jaxlimit.networks import Multilayer
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import LayerwiseMeanField
@@ -79,9 +79,7 @@ def multilayer_problem(settings: Mapping[str, Any]) -> Problem:
     else:
         law = initial.IndependentLayers((first, *(middle,) * (layers - 2), last))
     network = Multilayer((activation_from(settings["activation"]),) * (layers - 1), law)
-    given = settings["xi"]
-    xi = tuple(finite_number("xi", one) for one in given) if isinstance(given, list) else finite_number("xi", given)
-    scaling = LayerwiseMeanField(settings["epsilon"], xi)
+    scaling = LayerwiseMeanField(settings["epsilon"], settings["xi"])
     scaling.schedules(layers)
     loss = named(losses, settings["loss"], "loss", "name", losses.AbstractLoss)
     return Problem(data_from(settings["data"]), network, scaling, loss, settings["learning_rate"])

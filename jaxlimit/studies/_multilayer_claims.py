@@ -10,12 +10,11 @@ from jaxlimit._typing import Host, RandomKey
 from jaxlimit.claims import Claim, Remark, Verdict, below, number
 from jaxlimit.diagnostics import covering_radius, feature_gram
 from jaxlimit.kernels import CertificateStatus, certify
-from jaxlimit.losses import BoundedQuadratic, Huber, Logistic, PseudoHuber
 from jaxlimit.networks import Layers
 from jaxlimit.statistics import ErrorAtWidth, Rate, bootstrap_rate, rate, rate_verdict
+from jaxlimit.studies._multilayer_assumptions import COUPLING, GLOBAL, beyond, coupling
 from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Measured, Training
 
-COUPLING, GLOBAL = "arXiv 2001.11443", "arXiv 2006.09355"
 MARGIN = 0.1
 REMAINS = 0.01
 """Share of the loss that counts as vanished."""
@@ -23,8 +22,6 @@ STILL = 0.1
 """Share of the largest max |∂_t w_L| that counts as come to rest."""
 CLEAR = 3.0
 """Standard errors from which a change is named."""
-COVERED = (Huber, PseudoHuber, Logistic, BoundedQuadratic)
-"""Losses whose derivative in the prediction is bounded and Lipschitz."""
 
 COLLAPSE, THREE, CURE = "independent, 4 layers", "independent, 3 layers", "correlated, 4 layers"
 
@@ -55,14 +52,18 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
     flow = f"width {evidence.step_width}, against the flow of the same neurons"
     return (
         (
-            _assumptions(evidence),
+            coupling(evidence.problem),
             _rates(found, "coupling", f"distances to the limit fall like n^(−1/2), {networks}", COUPLING, -0.5, 1, "n"),
             _rates(found, "SGD", f"fresh samples: distances fall like ε^(1/2), {flow}", COUPLING, 0.5, -1, "ε"),
             _rates(
                 found, "full batch", f"all points at every step: distances fall like ε, {flow}", COUPLING, 1.0, -1, "ε"
             ),
             _diversity(
-                found, "collapse", "4 layers of independent weights: H_2 stops depending on the neuron", COLLAPSE, -0.5
+                found,
+                "collapse",
+                "4 layers of independent weights, no biases: H_2 stops depending on the neuron",
+                COLLAPSE,
+                -0.5,
             ),
             _diversity(found, "three layers", "at 3 layers training makes neurons differ at any width", THREE, 0.0),
             _diversity(found, "cure", "correlated initial weights keep H_2 different at 4 layers", CURE, 0.0),
@@ -70,7 +71,10 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
             *(_vanishes(one, *seen) for one, *seen in zip(evidence.trainings, found.losses, found.speeds, strict=True)),
         ),
         found,
-        tuple(_support(*one) for one in zip(evidence.trainings, found.coverings, strict=True)),
+        (
+            *beyond(evidence.problem, [training.problem.loss for training in evidence.trainings]),
+            *(_support(*one) for one in zip(evidence.trainings, found.coverings, strict=True)),
+        ),
     )
 
 
@@ -106,12 +110,9 @@ def _losses(training: Training) -> Host:
 
 def networks_of(training: Training) -> list[list[Layers]]:
     """The parameters of every replica at every time."""
-    observed = training.samples.observed
+    observed = cast(Layers, training.samples.observed)
     replicas, times = training.samples.values.shape[:2]
-    cut = lambda arrays, r, t: tuple(a[r, t] for a in arrays)  # noqa: E731
-    return [
-        [Layers(cut(observed.weights, r, t), cut(observed.biases, r, t)) for t in range(times)] for r in range(replicas)
-    ]
+    return [[observed.at(r, t) for t in range(times)] for r in range(replicas)]
 
 
 def _speeds(training: Training) -> Host:
@@ -166,30 +167,6 @@ def _coverings(training: Training, key: RandomKey) -> Host:
     """Covering radius of the rows of w_1 in the unit ball [replicas, times]."""
     return np.array(
         [[covering_radius(p.weights[0], 1.0, key=key).radius for p in row] for row in networks_of(training)]
-    )
-
-
-def _assumptions(evidence: Evidence) -> Claim:
-    network: Any = evidence.problem.network
-    first = network.initial.weights[0] if hasattr(network.initial, "weights") else network.initial.first
-    covered = all(isinstance(one.problem.loss, COVERED) for one in evidence.trainings)
-    checks = {
-        "φ_1, …, φ_{L−1} bounded and smooth": all(one.smooth and one.bounded for one in network.activations),
-        "w_1 with full support": first.full_support,
-        "∂_2ℓ bounded and Lipschitz": covered and isinstance(evidence.problem.loss, COVERED),
-    }
-    missing = [name for name, holds in checks.items() if not holds]
-    return Claim(
-        "assumptions",
-        "the problem satisfies the assumptions of the theorems",
-        f"{COUPLING}, {GLOBAL}",
-        f"all {len(checks)}",
-        f"{len(checks) - len(missing)} of {len(checks)} satisfied",
-        "activations and laws as their classes declare, losses by their class",
-        Verdict.UNDECIDED if missing else Verdict.HOLDS,
-        f"not satisfied or not known: {', '.join(missing)}; the conclusions are tested all the same"
-        if missing
-        else "; ".join(checks),
     )
 
 

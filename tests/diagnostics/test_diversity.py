@@ -11,6 +11,7 @@ from tests.layer_cases import EMBEDDINGS
 
 TANH = jl.activations.Tanh()
 NETWORK = jl.networks.Multilayer((TANH,) * 3, EMBEDDINGS["independent, biases"])
+TWO = jl.initial.IndependentLayers((jl.initial.Normal(), jl.initial.Normal(1.0, 1.0)))
 WIDTH, X = (40, 30, 20), systems.FULL_X
 PARAMETERS = NETWORK.init(WIDTH, 3, jax.random.key(2))
 
@@ -70,7 +71,24 @@ def test_probes_fill_the_ball_uniformly():
     assert 2.0 * (1 - 0.0046) < found.radius <= 2.0 + 1e-6
 
 
+def test_one_network_is_taken_out_of_several():
+    """By replica and time; biases come along."""
+    several = jax.tree.map(lambda a: np.stack([np.stack([0 * a, a]), np.stack([a + 1, a + 2])]), PARAMETERS)
+    for mine, theirs in zip(jax.tree.leaves(several.at(0, 1)), jax.tree.leaves(PARAMETERS), strict=True):
+        assert np.array_equal(mine, theirs)
+    assert [w.shape for w in several.at(-1).weights] == [(2, *w.shape) for w in PARAMETERS.weights]
+    for index in ((2,), (0, 2), (0, 0, 0)):
+        with pytest.raises(ValueError, match=r"^Argument `index` must lie within the axes in front, \(2, 2\), but"):
+            several.at(*index)
+    with pytest.raises(ValueError, match=r"^Argument `parameters` must be of one network .*`parameters.at"):
+        jl.diagnostics.neuron_spread(NETWORK, several.at(0), X)
+
+
 REFUSED = {
+    "another number of layers": (
+        "parameters",
+        lambda: jl.diagnostics.neuron_spread(jl.networks.Multilayer((TANH,), TWO), PARAMETERS, X),
+    ),
     "a layer too many": ("layer", lambda: jl.diagnostics.feature_gram(NETWORK, PARAMETERS, X, 4)),
     "layer 0": ("layer", lambda: jl.diagnostics.feature_gram(NETWORK, PARAMETERS, X, 0)),
     "inputs": ("x", lambda: jl.diagnostics.neuron_spread(NETWORK, PARAMETERS, X[:, :2])),

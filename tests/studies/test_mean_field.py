@@ -7,6 +7,7 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
+from jaxlimit.studies._mean_field_claims import _assumptions
 
 KEY = jax.random.key(3)
 SMALL = {
@@ -98,6 +99,16 @@ def test_outside_the_assumptions_it_says_so():
     assert "twice continuously differentiable" in found["assumptions"].reason
     # E c ≠ 0: the Xavier scaling has no limit to contrast with.
     assert "contrast" not in found
+
+
+def test_the_loss_and_the_layers_trained_are_assumptions_too():
+    def found(loss, train_output):
+        network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial(), train_output)
+        return _assumptions(jl.Problem(jl.data.sphere(4, 3), network, jl.MeanField(), loss))
+
+    assert found(jl.SquaredError(), True).verdict is Verdict.HOLDS
+    assert found(jl.Huber(), True).verdict is found(jl.SquaredError(), False).verdict is Verdict.UNDECIDED
+    assert "the squared error, both layers trained;" in found(jl.Huber(), False).reason
 
 
 @pytest.mark.parametrize(
