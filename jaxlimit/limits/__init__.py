@@ -3,8 +3,8 @@
 from jaxlimit.limits._base import AbstractKernelLimit as AbstractKernelLimit
 from jaxlimit.limits._base import AbstractLimit as AbstractLimit
 from jaxlimit.limits._base import LinearKernel as LinearKernel
+from jaxlimit.limits._epsilon import epsilon_at as epsilon_at
 from jaxlimit.limits._epsilon_flow import EpsilonFlow as EpsilonFlow
-from jaxlimit.limits._epsilon_flow import epsilon_at as epsilon_at
 from jaxlimit.limits._fluctuation import FluctuationLimit as FluctuationLimit
 from jaxlimit.limits._fluctuation import Shift as Shift
 from jaxlimit.limits._influence import Fluctuation as Fluctuation

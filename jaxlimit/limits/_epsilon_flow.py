@@ -1,6 +1,5 @@
 """One flow for all scalings: ε = N^{−(1−γ)} as a free number, from the Xavier limit at 0 to mean field at 1."""
 
-import math
 from typing import Any
 
 import diffrax
@@ -20,7 +19,9 @@ from jaxlimit._arguments import (
 )
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.limits._base import AbstractLimit, extra_points, joined_start
-from jaxlimit.limits._influence import GROUPS, Fluctuation, fluctuation
+from jaxlimit.limits._epsilon import require_epsilon
+from jaxlimit.limits._groups import GROUPS, deterministic, group_size, standard_error, with_groups
+from jaxlimit.limits._influence import Fluctuation, fluctuation
 from jaxlimit.limits._integrate import (
     X64,
     chosen_solver,
@@ -32,21 +33,8 @@ from jaxlimit.limits._integrate import (
 from jaxlimit.limits._ode import OdeSolution
 from jaxlimit.limits._particles import Particles, particles, solve
 from jaxlimit.networks import Neurons, Shallow
+from jaxlimit.paths import GaussianPath
 from jaxlimit.problem import Problem
-from jaxlimit.scalings import AbstractScaling, PowerScaling
-
-
-def epsilon_at(scaling: AbstractScaling, width: int) -> float:
-    """ε = N^{−(1−γ)}, how far the parameters of a network of width N move in units of what its output asks for.
-
-    It is N^{−1/2} at γ = 1/2 and 1 in mean field, at every width. Source: references `normalisation`.
-
-        >>> import jaxlimit as jl
-        >>> [jl.limits.epsilon_at(jl.PowerScaling(gamma), 256) for gamma in (0.5, 0.75, 1.0)]
-        [0.0625, 0.25, 1.0]
-    """
-    power = instance("scaling", scaling, PowerScaling)
-    return float(positive_integer("width", width)) ** (power.gamma - 1.0)
 
 
 class EpsilonFlow(AbstractLimit):
@@ -58,7 +46,7 @@ class EpsilonFlow(AbstractLimit):
     over `particles` neurons from the network's own initial law: a width N enters through ε alone, so that the whole
     family of scalings costs the same. At ε = 0 (the derivative is taken, nothing cancels) the particles do not move
     and h is the linear limit with their own empirical kernel; at ε = 1 it is mean field. `epsilon_at` gives the ε of
-    a scaling at a width; the problem's own scaling is not read.
+    a scaling at a width; the problem's own scaling is read by `finite_width` alone.
 
     The equation is solved by diffrax; `dtype`, `tolerance`, `solver` and `max_steps` are those of `OdeLimit`, and so
     is the stated `error` of 100 tolerances. What finitely many particles leave is of order particles^{−1/2} and is
@@ -96,8 +84,9 @@ class EpsilonFlow(AbstractLimit):
     ):
         self.problem = instance("problem", problem, Problem)
         network = instance("problem", problem.network, Shallow, "have a Shallow network")
-        self.epsilon = finite_number("epsilon", epsilon)
-        require(0.0 <= self.epsilon <= 1.0, "epsilon", "lie in [0, 1]", f"it is {self.epsilon:g}")
+        wanted = "be a number in [0, 1], such as jaxlimit.limits.epsilon_at(scaling, width)"
+        self.epsilon = finite_number("epsilon", epsilon, wanted)
+        require(0.0 <= self.epsilon <= 1.0, "epsilon", wanted, f"it is {self.epsilon:g}")
         count = positive_integer("particles", particles)
         self.dtype = float_dtype(dtype)
         self.tolerance, self.solver = chosen_tolerance(tolerance, self.dtype), chosen_solver(solver)
@@ -128,12 +117,7 @@ class EpsilonFlow(AbstractLimit):
         The limit's own start, without the chance fluctuation of the particles' c. Raises ``ValueError`` at ε = 0 if
         E c ≠ 0, where h_0 is infinite.
         """
-        population, _ = self._population(extra_points(self.problem.data, at), self.dtype)
-        mean: float = self.problem.network.initial.c.mean  # type: ignore[attr-defined]
-        if mean == 0.0:
-            return np.zeros(len(population.x))
-        require(self.epsilon > 0, "problem", "have E c = 0 at ε = 0 (h_0 grows like E c/ε)", f"E c = {mean:g}")
-        return mean / self.epsilon * np.mean(np.asarray(population.features(), np.float64), axis=0)
+        return self._limit_start(self._population(extra_points(self.problem.data, at), self.dtype)[0])
 
     def path(
         self,
@@ -200,13 +184,69 @@ class EpsilonFlow(AbstractLimit):
     ) -> Float[Host, "*batch times points"]:
         """Standard error of `path`: how far these particles are from infinitely many, of order particles^{−1/2}.
 
-        From the spread of the paths of 8 disjoint groups of them, so known itself to a quarter of its size. What is of
+        From the spread of the paths of 8 disjoint groups of them, so known itself to a quarter of its size. A given h0
+        counts as exact; one that comes from particles, like `limit_start`, has an error too: see `law`. What is of
         order 1/particles is not in it. Raises ``ValueError`` for fewer than 16 particles.
         """
-        size = self.particles // GROUPS
-        require(size >= 2, "particles", f"be at least {2 * GROUPS} for a standard error", f"it is {self.particles}")
-        paths = [self._part(k * size, size).path(h0, ts, at, h0_at) for k in range(GROUPS)]
-        return np.std(np.asarray(paths, np.float64), axis=0, ddof=1) / math.sqrt(GROUPS)
+        paths = [flow.path(h0, ts, at, h0_at) for flow in self._groups()]
+        return standard_error(np.asarray(paths, np.float64))
+
+    def law(self, ts: ArrayLike, at: ArrayLike | None = None) -> GaussianPath:
+        """h_t from `limit_start`, on the data and then at the extra inputs: deterministic, its covariance is zero.
+
+        It comes with repeats from 8 disjoint groups of particles, each from its own start, hence with
+        `mean_standard_error`. Raises ``ValueError`` as `limit_start` and `particle_error`.
+
+            >>> import jax, jaxlimit as jl
+            >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), jl.networks.Shallow(jl.activations.Erf()))
+            >>> law = jl.EpsilonFlow(problem, 0.25, 256, key=jax.random.key(0)).law([1.0])
+            >>> bool((0 < law.mean_standard_error).all()), bool((law.mean_standard_error < 0.1).all())
+            (True, True)
+        """
+        times, points = save_times(ts), self.problem.data.points
+
+        def one(flow: EpsilonFlow) -> GaussianPath:
+            start = flow.limit_start(at)
+            return deterministic(times, flow.path(start[:points], times, at, None if at is None else start[points:]))
+
+        groups = self._groups()
+        return with_groups(one(self), map(one, groups))
+
+    def finite_width(
+        self,
+        ts: ArrayLike,
+        width: int,
+        at: ArrayLike | None = None,
+        *,
+        batch: int | None = 1,
+        steps: int | None = None,
+    ) -> GaussianPath:
+        """The law of h^N_t at width N to leading order: the mean of `law`, and the covariance of `fluctuation` over N.
+
+        With repeats from the groups of particles, so that `compare` counts their error: a mean within a tenth of a
+        standard deviation of h^N_t takes more than 100·N particles. How wide a network must be: see `fluctuation`.
+
+        Raises ``ValueError`` unless ε is `epsilon_at` of the problem's scaling, a `PowerScaling`, at this width; for
+        E c ≠ 0 where γ < 1, as h_0 grows like N^{1−γ}; and at γ = 1/2, where the start is random to leading order
+        (`SpectralLimit.moments` and `OdeLimit.sample` serve it). Else as `fluctuation`. Source: references
+        `mean_field`, `normalisation`.
+
+            >>> import jax, jaxlimit as jl
+            >>> network, scaling = jl.networks.Shallow(jl.activations.Erf()), jl.PowerScaling(0.8)
+            >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=2), network, scaling=scaling)
+            >>> flow = jl.EpsilonFlow(problem, jl.limits.epsilon_at(scaling, 64), 256, key=jax.random.key(0))
+            >>> law = flow.finite_width([1.0], 64)
+            >>> bool((law.mean_standard_error < law.standard_deviation).all())
+            True
+        """
+        size = require_epsilon(self.problem, self.epsilon, width)
+        found = self.fluctuation(ts, at, batch=batch, steps=steps).law
+        law = self.law(ts, at)
+        own, *repeats = (
+            GaussianPath(law.ts, path.mean, noise.covariance / size)
+            for path, noise in zip((law, *law.repeats), (found, *found.repeats), strict=True)
+        )
+        return GaussianPath(own.ts, own.mean, own.covariance, tuple(repeats))
 
     def fluctuation(
         self,
@@ -231,8 +271,12 @@ class EpsilonFlow(AbstractLimit):
         E c = 0, so that the particles' own random start does not enter. Everything comes from reverse passes through a
         fixed Runge–Kutta grid, one for each time and point; `steps` is 4λ_max t but at least 32 unless given.
 
-        What is missing is of relative order N^{−1/2}ε^{−1} and less, and for the loss a third derivative. Raises
-        ``ValueError`` for fewer than 16 particles, and at ε = 0 with `initial`, where that part is infinite;
+        What is missing is of relative order N^{−1/2}ε^{−1} and less, and for the loss a third derivative. In mean field
+        with σ = sin + cos, α = 3 and c of 3 or −1, N times the variance of networks was up to 1.32 times the prediction
+        at N = 128, 1.11 times at 256, and between 0.98 and 1.06 times at 512; 4096 particles leave standard errors of
+        3% to 12% in the prediction there. Take wide networks where neurons move far.
+
+        Raises ``ValueError`` for fewer than 16 particles, and at ε = 0 with `initial`, where that part is infinite;
         ``RuntimeError`` for a grid that is unstable. Source: references `mean_field`, `normalisation`; the influence
         functions are derived here.
 
@@ -247,7 +291,12 @@ class EpsilonFlow(AbstractLimit):
         grid = None if steps is None else positive_integer("steps", steps)
         times = save_times(ts)
         population, _ = self._population(extra_points(self.problem.data, at), self.dtype)
-        return fluctuation(population, self.epsilon, self.limit_start(at), times, initial, sgd, samples, grid)
+        return fluctuation(population, self.epsilon, self._limit_start, times, initial, sgd, samples, grid)
+
+    def _groups(self) -> "list[EpsilonFlow]":
+        """The same flow with each group of its particles; ``ValueError`` for fewer than 16 of them."""
+        size = group_size("particles", self.particles)
+        return [self._part(k * size, size) for k in range(GROUPS)]
 
     def _part(self, first: int, size: int) -> "EpsilonFlow":
         """The same flow with some of its particles."""
@@ -259,6 +308,13 @@ class EpsilonFlow(AbstractLimit):
         """The particles in this dtype on the data and on the checked extra points."""
         network: Shallow = self.problem.network  # type: ignore[assignment]
         return particles(self.problem, network, self.neurons, at, dtype)
+
+    def _limit_start(self, population: Particles) -> Host:
+        mean: float = self.problem.network.initial.c.mean  # type: ignore[attr-defined]
+        if mean == 0.0:
+            return np.zeros(len(population.x))
+        require(self.epsilon > 0, "problem", "have E c = 0 at ε = 0 (h_0 grows like E c/ε)", f"E c = {mean:g}")
+        return mean / self.epsilon * np.mean(np.asarray(population.features(), np.float64), axis=0)
 
     def _own_start(self, population: Particles) -> Host:
         require(self.epsilon > 0, "h0", "be given at ε = 0", "the particles' own ε^{−1} mean c σ has no limit there")

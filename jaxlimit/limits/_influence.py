@@ -1,6 +1,7 @@
 """How a network of finite width fluctuates around its limit, from influence functions of the particles."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,13 +11,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import require
 from jaxlimit._typing import Host
+from jaxlimit.limits._groups import GROUPS, group_size, standard_error, with_groups
 from jaxlimit.limits._particles import Particles, State, fastest_rate, product
 from jaxlimit.paths import GaussianPath
 
-GROUPS = 8
-"""Disjoint groups of particles whose spread is the Monte Carlo error; below 2 particles each there is none."""
 FEWEST, PER_RATE = 32, 4
 """Steps of the fixed grid: so many at least, and so many in the time 1/λ_max of the fastest mode."""
 ORDER = 2
@@ -28,16 +27,16 @@ class Fluctuation(eqx.Module):
 
     `initial` and `sgd` [times, points, points] are its two independent parts: the sampling of the neurons' start, and
     the noise of drawing `batch` samples a step; each is zero where it was switched off. Points are the data, then
-    the extra inputs. The diagonals have the Monte Carlo standard errors `initial_standard_error` and
-    `sgd_standard_error` [times, points], from the spread of 8 disjoint groups of particles, and `discretisation`
-    estimates the error of the diagonal of both together that the grid of `steps` steps leaves.
+    the extra inputs. `initial_groups` and `sgd_groups` are the same from 8 disjoint groups of particles, each from its
+    own start and on a grid of half the steps: what they spread is the Monte Carlo error, which `law` carries.
+    `discretisation` estimates the error of the diagonal of both together that the grid of `steps` steps leaves.
     """
 
     ts: Float[Host, " times"]
     initial: Float[Host, "times points points"]
     sgd: Float[Host, "times points points"]
-    initial_standard_error: Float[Host, "times points"]
-    sgd_standard_error: Float[Host, "times points"]
+    initial_groups: Float[Host, "groups times points points"]
+    sgd_groups: Float[Host, "groups times points points"]
     discretisation: Float[Host, "times points"]
     epsilon: float = eqx.field(static=True)
     batch: int | None = eqx.field(static=True)
@@ -50,45 +49,59 @@ class Fluctuation(eqx.Module):
         return self.initial + self.sgd
 
     @property
+    def initial_standard_error(self) -> Float[Host, "times points"]:
+        """Of the diagonal of `initial`, known itself to a quarter of its size."""
+        return standard_error(np.diagonal(self.initial_groups, axis1=2, axis2=3))
+
+    @property
+    def sgd_standard_error(self) -> Float[Host, "times points"]:
+        """Of the diagonal of `sgd`."""
+        return standard_error(np.diagonal(self.sgd_groups, axis1=2, axis2=3))
+
+    @property
     def standard_error(self) -> Float[Host, "times points"]:
-        """Of the diagonal of `covariance`: both parts' errors as if they were fully dependent."""
-        return self.initial_standard_error + self.sgd_standard_error
+        """Of the diagonal of `covariance`: both parts come from the same particles, so their errors are dependent."""
+        return standard_error(np.diagonal(self.initial_groups + self.sgd_groups, axis1=2, axis2=3))
 
     @property
     def law(self) -> GaussianPath:
-        """N(0, covariance), the limit law of √N(h^N_t − h_t)."""
-        return GaussianPath(self.ts, np.zeros(self.initial.shape[:2]), self.covariance)
+        """N(0, covariance), the limit law of √N(h^N_t − h_t), with repeats from the groups of particles."""
+        zero = np.zeros(self.initial.shape[:2])
+        groups = (GaussianPath(self.ts, zero, covariance) for covariance in self.initial_groups + self.sgd_groups)
+        return with_groups(GaussianPath(self.ts, zero, self.covariance), groups)
 
 
 def fluctuation(
     population: Particles,
     epsilon: float,
-    h0: Float[Host, " all"],
+    limit_start: Callable[[Particles], Host],
     ts: Float[Host, " times"],
     initial: bool,
     sgd: bool,
     batch: int | None,
     steps: int | None,
 ) -> Fluctuation:
-    """Both parts with their errors; h0 is the start of the limit. RuntimeError where the grid is too coarse."""
-    size = population.count // GROUPS
-    require(size >= 2, "particles", f"be at least {2 * GROUPS} for a standard error", f"it is {population.count}")
+    """Both parts with their errors; `limit_start` of particles is where their limit starts, of each group its own.
+
+    RuntimeError where the grid is too coarse.
+    """
+    size = group_size("particles", population.count)
     count = max(FEWEST, math.ceil(PER_RATE * fastest_rate(population) * float(ts[-1]))) if steps is None else steps
     parts = [population.part(slice(k * size, (k + 1) * size)) for k in range(GROUPS)]
-    asked = (epsilon, h0, ts, initial, sgd, 1 if batch is None else batch)
+
+    def found(one: Particles, steps: int) -> Host:
+        noisy, samples = sgd and batch is not None, 1 if batch is None else batch
+        return np.stack(_parts(one, epsilon, limit_start(one), ts, initial, noisy, samples, steps))
+
     coarse = max(1, count // 2)
-    whole = _parts(population, *asked, count)
-    spread = [_parts(part, *asked, coarse) for part in parts]
-    fine = _parts(parts[0], *asked, count)
-    diagonals = np.array([[np.diagonal(cov, axis1=1, axis2=2) for cov in pair] for pair in spread])
-    error = diagonals.std(axis=0, ddof=1) / math.sqrt(GROUPS)
-    change = sum(np.diagonal(cov, axis1=1, axis2=2) for cov in fine) - diagonals[0].sum(axis=0)
+    whole = found(population, count)
+    spread = np.stack([found(part, coarse) for part in parts], axis=1)
+    fine = found(parts[0], count)
+    change = np.diagonal(np.sum(fine - spread[:, 0], axis=0), axis1=1, axis2=2)
     # What is left of the error of the coarse grid, the difference, on the fine one.
     left = np.abs(change) / (2**ORDER - 1)
-    zero = not sgd or batch is None
-    sampled = np.zeros_like(whole[1]) if zero else whole[1]
-    doubt = np.zeros_like(error[1]) if zero else error[1]
-    return Fluctuation(ts, whole[0], sampled, error[0], doubt, left, epsilon, batch, population.count, count)
+    (start, noise), (start_groups, noise_groups) = whole, spread
+    return Fluctuation(ts, start, noise, start_groups, noise_groups, left, epsilon, batch, population.count, count)
 
 
 def _parts(
@@ -117,7 +130,8 @@ def _parts(
     found = np.asarray(start, np.float64) * float(initial), np.asarray(noise, np.float64) * float(sgd) / batch
     if not all(bool(np.all(np.isfinite(part))) for part in found):
         raise RuntimeError(f"The fixed grid of {len(lengths)} steps is unstable: raise `steps`.")
-    return found
+    by_start, by_noise = (0.5 * (part + np.swapaxes(part, 1, 2)) for part in found)
+    return by_start, by_noise
 
 
 @eqx.filter_jit

@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import instance, positive_integer, require, save_times
+from jaxlimit._arguments import instance, require
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.limits._base import AbstractLimit
 from jaxlimit.limits._epsilon_flow import EpsilonFlow
+from jaxlimit.limits._groups import group_size
 from jaxlimit.limits._influence import Fluctuation
 from jaxlimit.networks import Neurons
 from jaxlimit.paths import GaussianPath
@@ -20,8 +21,9 @@ from jaxlimit.scalings import PowerScaling
 class MeanFieldSolution(eqx.Module):
     """The limit `values` [times, points] of the output, and how far finitely many particles and the solver leave it.
 
-    `error` [times, points] is the standard error from the particles, estimated from 8 disjoint groups of them;
-    `solver_error` [times] the largest difference over the points from a second, finer solve for the same particles.
+    `error` [times, points] is the standard error from the particles, estimated from 8 disjoint groups of them, each
+    from its own start; `solver_error` [times] the largest difference over the points from a second, finer solve for
+    the same particles.
     """
 
     ts: Float[Host, " times"]
@@ -99,17 +101,18 @@ class MeanFieldLimit(AbstractLimit):
         return self.flow.path(*self._given(h0, at, h0_at, ts))
 
     def law(self, ts: ArrayLike, at: ArrayLike | None = None) -> GaussianPath:
-        """g_t on the data and then at the extra inputs, deterministic: its covariance is zero."""
-        mean = np.asarray(self.path(None, ts, at), np.float64)
-        return GaussianPath(save_times(ts), mean, np.zeros((*mean.shape, mean.shape[1])))
+        """g_t on the data and then at the extra inputs, deterministic, with repeats: see `EpsilonFlow.law`."""
+        return self.flow.law(ts, at)
 
     def solve(self, ts: ArrayLike, at: ArrayLike | None = None) -> MeanFieldSolution:
         """`law` with the errors that it has, the particles' and the solver's.
 
-        Raises ``ValueError`` for fewer than 16 particles, and for a tolerance without room for a finer solve.
+        Where E c ≠ 0 the start E c · mean_i σ(w_i·x) is a mean over the particles too, so the error at t = 0 is not
+        zero. Raises ``ValueError`` for fewer than 16 particles, and for a tolerance without room for a finer solve.
         """
-        given = self._given(None, at, None, ts)
-        error, solution = self.flow.particle_error(*given), self.flow.solve(*given)
+        group_size("particles", self.flow.particles)
+        solution = self.flow.solve(*self._given(None, at, None, ts))
+        error = self.law(ts, at).mean_standard_error
         return MeanFieldSolution(solution.ts, solution.values, error, solution.error, self.flow.particles)
 
     def particles(self, ts: ArrayLike) -> Neurons:
@@ -136,15 +139,20 @@ class MeanFieldLimit(AbstractLimit):
         return self.flow.fluctuation(ts, at, initial=initial, sgd=sgd, batch=batch, steps=steps)
 
     def finite_width(
-        self, ts: ArrayLike, width: int, at: ArrayLike | None = None, *, batch: int | None = 1
+        self,
+        ts: ArrayLike,
+        width: int,
+        at: ArrayLike | None = None,
+        *,
+        batch: int | None = 1,
+        steps: int | None = None,
     ) -> GaussianPath:
         """The law of g^N_t at width N to leading order: mean g_t, and the covariance of `fluctuation` over N.
 
-        The mean of g^N_t itself differs from g_t by what is of order 1/N.
+        The mean of g^N_t itself differs from g_t by what is of order 1/N. See `EpsilonFlow.finite_width`, also for how
+        many particles it takes.
         """
-        size = positive_integer("width", width)
-        law = self.law(ts, at)
-        return GaussianPath(law.ts, law.mean, self.fluctuation(ts, at, batch=batch).covariance / size)
+        return self.flow.finite_width(ts, width, at, batch=batch, steps=steps)
 
     def _given(
         self, h0: ArrayLike | None, at: ArrayLike | None, h0_at: ArrayLike | None, ts: ArrayLike

@@ -20,7 +20,7 @@ from jaxlimit._arguments import (
 from jaxlimit._span import span
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.limits._base import AbstractLimit, extra_points
-from jaxlimit.limits._influence import GROUPS
+from jaxlimit.limits._groups import GROUPS, deterministic, standard_error, with_groups
 from jaxlimit.limits._integrate import chosen_solver, chosen_tolerance, finer_tolerance, integrate, require_finished
 from jaxlimit.limits._particles import largest, product
 from jaxlimit.losses import AbstractLoss
@@ -116,30 +116,42 @@ class MultilayerLimit(AbstractLimit):
         return self._solved(self.start, ts, at, self.tolerance)
 
     def law(self, ts: ArrayLike, at: ArrayLike | None = None) -> GaussianPath:
-        """The output on the data and then at the extra inputs, deterministic: its covariance is zero."""
-        mean = np.asarray(self.path(None, ts, at), np.float64)
-        return GaussianPath(save_times(ts), mean, np.zeros((*mean.shape, mean.shape[1])))
+        """The output on the data and then at the extra inputs, deterministic: its covariance is zero.
+
+        It comes with repeats, from 8 disjoint networks of an eighth of the neurons, hence with `mean_standard_error`;
+        `solve` adds what is of order 1/n. Raises ``ValueError`` for fewer than 16 neurons in a layer.
+        """
+        self._require_groups()
+        times = save_times(ts)
+        groups = (deterministic(times, path) for path in self._group_paths(ts, at))
+        return with_groups(deterministic(times, self.path(None, ts, at)), groups)
 
     def solve(self, ts: ArrayLike, at: ArrayLike | None = None) -> MultilayerSolution:
         """`law` with the errors that it has, the particles' and the solver's.
 
         Raises ``ValueError`` for fewer than 16 neurons in a layer, and for a tolerance without room for a finer solve.
         """
-        least = min(self.neurons)
-        require(least >= 2 * GROUPS, "neurons", f"be {2 * GROUPS} or more in each layer", f"the fewest are {least}")
+        self._require_groups()
         finer = finer_tolerance(self.tolerance, self.dtype)
         values = np.asarray(self.path(None, ts, at), np.float64)
         exact = np.asarray(self._solved(self.start, ts, at, finer), np.float64)
-        groups = np.array([self._solved(self._part(g), ts, at, self.tolerance) for g in range(GROUPS)], np.float64)
-        spread = np.std(groups, axis=0, ddof=1) / np.sqrt(GROUPS)
+        groups = self._group_paths(ts, at)
         # What is of order 1/n is 8 times larger in the groups than in the whole.
         bias = (np.mean(groups, axis=0) - values) / (GROUPS - 1)
-        error = np.sqrt(spread**2 + bias**2)
+        error = np.hypot(standard_error(groups), bias)
         return MultilayerSolution(save_times(ts), values, error, np.max(np.abs(values - exact), axis=1), self.neurons)
 
     def parameters(self, ts: ArrayLike) -> Layers:
         """All weights and biases of the particles at these times, [times, …], in original coordinates."""
         return self._solved(self.start, ts, None, self.tolerance, whole=True)
+
+    def _require_groups(self) -> None:
+        least = min(self.neurons)
+        require(least >= 2 * GROUPS, "neurons", f"be {2 * GROUPS} or more in each layer", f"the fewest are {least}")
+
+    def _group_paths(self, ts: ArrayLike, at: ArrayLike | None) -> Float[Host, "groups times points"]:
+        """The output of every group of neurons alone."""
+        return np.array([self._solved(self._part(g), ts, at, self.tolerance) for g in range(GROUPS)], np.float64)
 
     def _part(self, group: int) -> Layers:
         """The network of one group of neurons in every layer."""

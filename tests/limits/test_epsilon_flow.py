@@ -177,9 +177,48 @@ def test_the_epsilon_of_a_scaling_at_a_width():
     assert jl.limits.epsilon_at(jl.MeanField(), 400) == 1.0
 
 
+def finite_width(gamma, epsilon=None, initial=None, count=COUNT, scaling=None, width=16):
+    network = jl.networks.Shallow(jl.activations.Erf(), initial or jl.Initial())
+    problem = jl.Problem(THIN, network, scaling=scaling or jl.PowerScaling(gamma))
+    epsilon = jl.limits.epsilon_at(jl.PowerScaling(gamma), width) if epsilon is None else epsilon
+    flow = jl.EpsilonFlow(problem, epsilon, count, key=KEY)
+    return flow, flow.finite_width(TS, width, systems.THIN_AT, steps=8)
+
+
+def test_the_law_at_a_finite_width_is_the_flow_and_its_fluctuation_with_the_errors_of_both():
+    flow, law = finite_width(0.75)
+    at, fluctuation = systems.THIN_AT, flow.fluctuation(TS, systems.THIN_AT, steps=8)
+    assert np.array_equal(law.mean, np.asarray(flow.path(np.zeros(3), TS, at, np.zeros(len(at))), np.float64))
+    assert np.array_equal(law.covariance, fluctuation.covariance / 16)
+    assert np.array_equal(law.mean_standard_error, flow.law(TS, at).mean_standard_error)
+    # The start is 0 for E c = 0, so that no given one is the same.
+    error = flow.particle_error(np.zeros(3), TS, at, np.zeros(len(at)))
+    assert np.allclose(law.mean_standard_error, error, rtol=1e-6, atol=1e-9)
+    errors = np.diagonal(law.covariance_standard_error, axis1=1, axis2=2)
+    assert np.allclose(errors, fluctuation.standard_error / 16, rtol=1e-9)
+    assert not law.mean_standard_error[0].any()
+    assert np.all(errors > 0)
+    # Repeats are laws themselves.
+    for one in law.repeats:
+        assert np.array_equal(one.covariance, np.swapaxes(one.covariance, 1, 2))
+        assert np.all(np.linalg.eigvalsh(one.covariance) > 0)
+
+
+def test_an_epsilon_of_another_kind_is_told_where_one_comes_from():
+    with pytest.raises(
+        ValueError, match=r"Argument `epsilon` must .*jaxlimit\.limits\.epsilon_at.*but it is PowerScaling"
+    ):
+        flow_of(jl.PowerScaling(0.75))
+
+
 @pytest.mark.parametrize(
     ("name", "call"),
     [
+        ("width", lambda: finite_width(0.75, epsilon=0.4)),
+        ("width", lambda: finite_width(0.75, epsilon=0.5, width=0)),
+        ("problem", lambda: finite_width(0.5)),
+        ("problem", lambda: finite_width(0.75, initial=jl.Initial(c=jl.initial.Uniform(0.0, 1.0)))),
+        ("particles", lambda: finite_width(0.75, count=15)),
         ("epsilon", lambda: flow_of(1.5)),
         ("epsilon", lambda: flow_of(-0.1)),
         ("particles", lambda: flow_of(0.5, count=0)),

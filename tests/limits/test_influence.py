@@ -171,6 +171,8 @@ def test_the_parts_switch_off_and_add_up():
     assert not alone.initial_standard_error.any()
     assert np.array_equal(both.law.covariance, both.initial + both.sgd)
     assert not both.law.mean.any()
+    assert np.allclose(np.diagonal(both.law.covariance_standard_error, axis1=1, axis2=2), both.standard_error)
+    assert np.all(both.standard_error <= both.initial_standard_error + both.sgd_standard_error + 1e-12)
     assert (both.steps, both.particles, both.batch, both.epsilon) == (8, COUNT, 1, 1.0)
 
 
@@ -184,9 +186,13 @@ def test_a_mean_of_the_output_weights_starts_the_limit_elsewhere():
 
 
 @pytest.mark.slow
-def test_the_standard_errors_are_right_to_a_factor():
-    """Spread of the diagonal over 24 independent sets of particles against what is stated of one of them."""
-    network = jl.networks.Shallow(jl.activations.Erf())
+@pytest.mark.parametrize("low", [-1.0, 0.0])
+def test_the_standard_errors_are_right_to_a_factor(low):
+    """Spread of the diagonal over 24 independent sets of particles against what is stated of one of them.
+
+    With E c ≠ 0 the start, too, is another one for each.
+    """
+    network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial(c=jl.initial.Uniform(low, 2.0 + low)))
     problem = jl.Problem(DATA, network, learning_rate=ALPHA)
     runs = [
         jl.EpsilonFlow(problem, 1.0, 256, key=jax.random.key(seed)).fluctuation([1.0], steps=8) for seed in range(24)

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 import jaxlimit as jl
+from jaxlimit.claims import Verdict
+from jaxlimit.statistics import MeanShift, VarianceRatio, compare, equivalence
 from tests import laws, systems
 from tests.cases import ACTIVATIONS
 from tests.limits.test_epsilon_flow import numpy_flow
@@ -15,6 +18,7 @@ THIN = jl.Data(systems.THIN_X, systems.THIN_Y, systems.uneven(3))
 FULL = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5))
 TS = [0.0, 0.7, 2.0]
 POSITIVE = jl.Initial(c=jl.initial.Uniform(0.0, 1.0))
+FAR = jl.Initial(c=jl.initial.Uniform(0.0, 2.0), w=jl.initial.Normal(0.5, 1.0))
 
 
 def limit_of(data=THIN, particles=40, initial=None, dtype=jnp.float64, key=KEY, gamma=1.0):
@@ -65,6 +69,36 @@ def test_the_spread_over_particles_is_what_is_stated():
     assert np.all((spread > 0.5 * stated) & (spread < 2.0 * stated))
 
 
+def test_the_start_is_a_mean_over_the_particles_and_has_their_error():
+    """E c ≠ 0, 24 independent sets, t = 0 included: variances over them and stated ones differ by Snedecor's F."""
+    keys = [jax.random.key(seed) for seed in range(24)]
+    found = [limit_of(particles=128, initial=FAR, dtype=jnp.float32, key=key).law([0.0, 0.7]) for key in keys]
+    spread = np.var([law.mean for law in found], axis=0, ddof=1)
+    stated = np.mean([law.mean_standard_error**2 for law in found], axis=0)
+    low, high = (scipy.stats.f.ppf(tail, 23, 24 * 7) for tail in (1e-7, 1 - 1e-7))
+    assert np.all((spread > low * stated) & (spread < high * stated)), spread / stated
+    solution = limit_of(particles=128, initial=FAR, dtype=jnp.float32, key=keys[0]).solve([0.0, 0.7])
+    assert np.array_equal(solution.error, found[0].mean_standard_error)
+
+
+@pytest.mark.slow
+def test_a_law_of_few_particles_is_not_held_against_networks():
+    """128 particles are not the law: taken as known it would be refuted, with its repeats it is not."""
+    ts, width = [0.0, 0.25], 256
+    limit = limit_of(particles=128, initial=FAR, dtype=jnp.float32)
+    law = limit.finite_width(ts, width, systems.THIN_AT, steps=8)
+    problem = limit.flow.problem
+    found = jl.simulate(problem, width, ts, replicas=2048, key=KEY, at=systems.THIN_AT, method=jl.Stepwise())
+    for statistic in (MeanShift(), VarianceRatio(), jl.statistics.WhitenedMoments()):
+        assert equivalence(compare(found, law, statistic)).verdict is not Verdict.VIOLATED
+    known = jl.paths.GaussianPath(law.ts, law.mean, law.covariance)
+    assert equivalence(compare(found, known, MeanShift())).verdict is Verdict.VIOLATED
+    # Repeats are laws themselves.
+    for one in law.repeats:
+        assert np.array_equal(one.covariance, np.swapaxes(one.covariance, 1, 2))
+        assert np.all(np.linalg.eigvalsh(one.covariance) > 0)
+
+
 @pytest.mark.slow
 def test_the_law_of_large_numbers_and_the_central_limit_theorem():
     """RMS |g^N − g| falls like N^{−1/2}; N·Var g^N is the prediction, with and without the noise of SGD."""
@@ -93,6 +127,8 @@ def test_the_law_at_finite_width_falls_like_its_inverse():
     wide, wider = (limit.finite_width(TS, width) for width in (100, 400))
     assert np.array_equal(wide.mean, wider.mean)
     assert np.allclose(wide.covariance, 4 * wider.covariance, rtol=1e-12)
+    assert np.allclose(wide.covariance_standard_error, 4 * wider.covariance_standard_error, rtol=1e-12)
+    assert np.array_equal(wide.mean_standard_error, limit.law(TS).mean_standard_error)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +137,7 @@ def test_the_law_at_finite_width_falls_like_its_inverse():
         ("problem", lambda: limit_of(gamma=0.75)),
         ("problem", lambda: jl.MeanFieldLimit(THIN, key=KEY)),
         ("particles", lambda: limit_of(particles=8).solve(TS)),
+        ("particles", lambda: limit_of(particles=8).law(TS)),
         ("width", lambda: limit_of().finite_width(TS, 0)),
         ("h0_at", lambda: limit_of().path(None, TS, h0_at=[0.0])),
     ],

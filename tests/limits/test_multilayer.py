@@ -65,13 +65,24 @@ def test_particles_follow_the_equation_inside_and_outside_the_span_of_the_data(l
     limit = jl.MultilayerLimit(question, (7, 6, 5)[: layers - 1], key=KEY, dtype=jnp.float64)
     functions = tuple(f if callable(f) else (lambda t, f=f: f) for f in xi)
     values, parameters = flow(question, limit.start, TS, systems.THIN_AT, functions, train)
-    law = limit.law(TS, systems.THIN_AT)
-    assert np.max(np.abs(law.mean - values)) < 1e-7
-    assert np.max(np.abs(law.mean[-1] - law.mean[0])) > 0.05
-    assert not law.covariance.any()
+    path = limit.path(None, TS, systems.THIN_AT)
+    assert np.max(np.abs(path - values)) < 1e-7
+    assert np.max(np.abs(path[-1] - path[0])) > 0.05
     found = limit.parameters(TS)
     for mine, theirs in zip((*found.weights, *found.biases), parameters[-1], strict=True):
         assert np.max(np.abs(mine[-1] - theirs)) < 1e-7
+
+
+def test_the_law_is_deterministic_with_the_error_of_its_particles():
+    """Repeats are the paths of groups, drawn towards that of all; `solve` adds what is of order 1/n."""
+    limit = jl.MultilayerLimit(problem(), (24, 16), key=KEY)
+    law, solution = limit.law(TS, systems.THIN_AT), limit.solve(TS, systems.THIN_AT)
+    assert not law.covariance.any()
+    assert np.array_equal(law.mean, limit.path(None, TS, systems.THIN_AT))
+    assert np.array_equal(law.mean, solution.values)
+    bias = np.mean([one.mean - law.mean for one in law.repeats], axis=0) * np.sqrt(8) / 7
+    assert np.all(law.mean_standard_error > 0)
+    assert np.allclose(np.hypot(law.mean_standard_error, bias), solution.error, rtol=1e-6)
 
 
 class Pairs(AbstractEmbedding):
@@ -210,7 +221,8 @@ def test_a_given_start_and_few_neurons_are_refused_and_a_solver_that_gives_up_sa
     limit = jl.MultilayerLimit(problem(), (8, 8), key=KEY, max_steps=2)
     with pytest.raises(ValueError, match="Argument `h0` must be None"):
         limit.path(np.zeros(3), TS)
-    with pytest.raises(ValueError, match="Argument `neurons` must be 16 or more"):
-        limit.solve(TS)
+    for answer in (limit.solve, limit.law):
+        with pytest.raises(ValueError, match="Argument `neurons` must be 16 or more"):
+            answer(TS)
     with pytest.raises(RuntimeError, match="The solver gave up before t = 2"):
-        limit.law(TS)
+        limit.path(None, TS)
