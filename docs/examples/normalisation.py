@@ -37,7 +37,7 @@ for gamma in GAMMAS:
     flow = jl.EpsilonFlow(scaled(gamma), jl.limits.epsilon_at(jl.PowerScaling(gamma), WIDTH), 4096, key=key)
     fluctuation = flow.fluctuation(ts)
     foretold.append(np.trace(fluctuation.covariance[-1]) / 3 / WIDTH)
-    doubts.append(np.linalg.norm(np.diagonal(fluctuation.standard_error[-1])) / 3 / WIDTH)
+    doubts.append(np.mean(fluctuation.standard_error[-1]) / WIDTH)
 
 # %% What networks do
 # The variance over networks, averaged over the three points, in units of what each answer says: ± one standard error.

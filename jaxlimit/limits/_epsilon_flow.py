@@ -269,7 +269,8 @@ class EpsilonFlow(AbstractLimit):
         for every ε > 0: as ε → 0 the initial part grows like ε^{−2}e^{−At}Σe^{−Aᵀt}, and in mean field these are the
         two sources of the central limit theorem. The limit starts at ε^{−1} E c · mean σ(w·x), which is 0 where
         E c = 0, so that the particles' own random start does not enter. Everything comes from reverse passes through a
-        fixed Runge–Kutta grid, one for each time and point; `steps` is 4λ_max t but at least 32 unless given.
+        fixed Runge–Kutta grid, one for each time and point; `steps`, 4λ_max t but at least 32 unless
+        given, is rounded up so that every gap between save times has an even number.
 
         What is missing is of relative order N^{−1/2}ε^{−1} and less, and for the loss a third derivative. In mean field
         with σ = sin + cos, α = 3 and c of 3 or −1, N times the variance of networks was up to 1.32 times the prediction
@@ -287,6 +288,7 @@ class EpsilonFlow(AbstractLimit):
             ((1, 3, 3), True)
         """
         require(self.epsilon > 0 or not initial, "initial", "be False at ε = 0", "the spread of h_0 grows like ε^{−1}")
+        instance("initial", initial, bool), instance("sgd", sgd, bool)
         samples = None if batch is None else positive_integer("batch", batch)
         grid = None if steps is None else positive_integer("steps", steps)
         times = save_times(ts)

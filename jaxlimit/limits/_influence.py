@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxlimit._arguments import require
 from jaxlimit._typing import Host
 from jaxlimit.limits._groups import GROUPS, group_size, standard_error, with_groups
 from jaxlimit.limits._particles import Particles, State, fastest_rate, product
@@ -18,6 +19,8 @@ from jaxlimit.paths import GaussianPath
 
 FEWEST, PER_RATE = 32, 4
 """Steps of the fixed grid: so many at least, and so many in the time 1/λ_max of the fastest mode."""
+MOST = 2**20
+"""Steps of the grid that a reverse pass can hold."""
 ORDER = 2
 """Of the grid: halving its steps divides the error by four."""
 
@@ -89,35 +92,38 @@ def fluctuation(
     count = max(FEWEST, math.ceil(PER_RATE * fastest_rate(population) * float(ts[-1]))) if steps is None else steps
     parts = [population.part(slice(k * size, (k + 1) * size)) for k in range(GROUPS)]
 
-    def found(one: Particles, steps: int) -> Host:
-        noisy, samples = sgd and batch is not None, 1 if batch is None else batch
-        return np.stack(_parts(one, epsilon, limit_start(one), ts, initial, noisy, samples, steps))
+    # Gap by gap the fine grid has exactly twice the steps of the coarse one: their difference tells the error.
+    gaps = np.diff(ts, prepend=0.0)
+    coarse = np.array([0 if gap == 0 else math.ceil(0.5 * count * gap / ts[-1] - 1e-9) for gap in gaps])
+    total = 2 * int(coarse.sum())
+    require(total <= MOST, "ts", f"need {MOST} steps of the grid at most", f"they need {total}: lower `steps` or t")
 
-    coarse = max(1, count // 2)
-    whole = found(population, count)
+    def found(one: Particles, counts: Host) -> Host:
+        noisy, samples = sgd and batch is not None, 1 if batch is None else batch
+        return np.stack(_parts(one, epsilon, limit_start(one), gaps, initial, noisy, samples, counts))
+
+    whole = found(population, 2 * coarse)
     spread = np.stack([found(part, coarse) for part in parts], axis=1)
-    fine = found(parts[0], count)
+    fine = found(parts[0], 2 * coarse)
     change = np.diagonal(np.sum(fine - spread[:, 0], axis=0), axis1=1, axis2=2)
     # What is left of the error of the coarse grid, the difference, on the fine one.
     left = np.abs(change) / (2**ORDER - 1)
     (start, noise), (start_groups, noise_groups) = whole, spread
-    return Fluctuation(ts, start, noise, start_groups, noise_groups, left, epsilon, batch, population.count, count)
+    return Fluctuation(ts, start, noise, start_groups, noise_groups, left, epsilon, batch, population.count, total)
 
 
 def _parts(
     population: Particles,
     epsilon: float,
     h0: Host,
-    ts: Host,
+    gaps: Host,
     initial: bool,
     sgd: bool,
     batch: int,
-    steps: int,
+    counts: Host,
 ) -> tuple[Host, Host]:
-    """The two covariances [times, all, all] of these particles on a grid of about so many steps, in float64."""
+    """The two covariances [times, all, all] of these particles, by so many steps in each gap, in float64."""
     dtype = population.w.dtype
-    gaps = np.diff(ts, prepend=0.0)
-    counts = [0 if gap == 0 else max(1, math.ceil(steps * gap / ts[-1] - 1e-9)) for gap in gaps]
     lengths = np.concatenate([np.full(n, gap / max(1, n)) for n, gap in zip(counts, gaps, strict=True)])
     start, noise = _covariances(
         population,

@@ -228,6 +228,17 @@ def test_simulated_networks_fluctuate_as_predicted(gamma):
             assert 0.2 < np.mean(share) < 0.8
 
 
+def test_many_save_times_and_odd_steps_leave_a_stated_error():
+    """The two grids differ in every gap, so that the estimate is never 0 by coincidence: it meets the true error."""
+    flow, ts = flow_of(1.0), np.linspace(0.4, 4.0, 10)
+    coarse, fine = flow.fluctuation(ts, steps=1), flow.fluctuation(ts, steps=400)
+    assert (coarse.steps, fine.steps) == (20, 400)
+    assert np.array_equal(coarse.covariance, flow.fluctuation(ts, steps=19).covariance)
+    error = np.abs(np.diagonal(coarse.covariance - fine.covariance, axis1=1, axis2=2))
+    assert np.all(coarse.discretisation > 0)
+    assert np.max(error) < 3 * np.max(coarse.discretisation) < 100 * np.max(error)
+
+
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -237,6 +248,9 @@ def test_simulated_networks_fluctuate_as_predicted(gamma):
         ("batch", lambda: flow_of(1.0).fluctuation(TS, batch=0)),
         ("steps", lambda: flow_of(1.0).fluctuation(TS, steps=0)),
         ("ts", lambda: flow_of(1.0).fluctuation([])),
+        ("ts", lambda: flow_of(1.0).fluctuation([1e39])),
+        ("initial", lambda: flow_of(1.0).fluctuation(TS, initial=5)),
+        ("sgd", lambda: flow_of(1.0).fluctuation(TS, sgd=None)),
         (
             "problem",
             lambda: flow_of(0.0, initial=jl.Initial(c=jl.initial.Uniform(0.0, 1.0))).fluctuation(TS, initial=False),
