@@ -52,7 +52,7 @@ def normalisation(
     replicas
         Networks for the variance (at least 4096 for a verdict within 10%).
     path_replicas
-        Networks at each width for the rates and the test error.
+        Networks at each width for the rates (at least 8) and the test error (at least 1024 for a verdict).
     law_width
         Width at which variance and bias are tested.
     particles

@@ -15,6 +15,12 @@ from jaxlimit.statistics._base import probability
 from jaxlimit.statistics._compare import Comparison
 from jaxlimit.statistics._rate import Rate
 
+NORMAL = 1000
+"""Replicas from which a mean over its standard error counts as normal where a claim would be VIOLATED.
+
+Squares of normals in a variance at the margin: a level of 1% is 4% with 100 replicas, 2.4% with 256, 1.1% with 1000.
+"""
+
 
 class Equivalence(eqx.Module):
     """A verdict with the largest distance seen (`worst`), its largest upper bound, the margin and the reason."""
@@ -129,6 +135,8 @@ def curve_equivalence(
     margin: float,
     level: float = 0.01,
     names: Sequence[str] | None = None,
+    replicas: int | None = None,
+    needed: int = 4096,
 ) -> Equivalence:
     """Does a measured curve follow a predicted one within a relative margin at every time?
 
@@ -136,16 +144,22 @@ def curve_equivalence(
     intersection–union test, as in `equivalence`); VIOLATED where somewhere
     |mean − predicted| − z(level/2times)·standard_error > margin·|predicted|; else UNDECIDED. `worst`
     and `upper` are relative to |predicted|. All arrays [times]; the means are taken as normal, so the
-    standard errors must come from many replicas. The reason names the worst entry, "time 3" unless `names` has other
-    words. Raises ``ValueError`` for shapes that differ and negative standard errors.
+    standard errors must come from many replicas: where `replicas` says how many, fewer than `needed` never make it
+    HOLDS and fewer than 1000 never VIOLATED, since a few replicas may agree by chance, and then their standard error is
+    nearly 0. Without `replicas` that is left to the caller. The reason names the worst entry, "time 3" unless `names`
+    has other words. Raises ``ValueError`` for shapes that differ and negative standard errors.
 
         >>> from jaxlimit.statistics import curve_equivalence
         >>> curve_equivalence([1.01, 0.5], [0.005, 0.005], [1.0, 0.5], margin=0.05).verdict.value
         'HOLDS'
+        >>> curve_equivalence([1.5], [0.0], [1.0], margin=0.05, replicas=2).verdict.value
+        'UNDECIDED'
     """
     seen, error = real_array("mean", mean, 1), real_array("standard_error", standard_error, 1)
     wanted = real_array("predicted", predicted, 1)
     margin, level = positive_number("margin", margin), probability("level", level)
+    needed = positive_integer("needed", needed)
+    count = None if replicas is None else positive_integer("replicas", replicas)
     fits = seen.shape == error.shape == wanted.shape
     require(
         fits,
@@ -163,8 +177,15 @@ def curve_equivalence(
     worst, top = float(np.max(_relative(distance, scale))), float(np.max(upper))
     if np.any(lower > margin):
         t = int(np.argmax(lower))
+        if count is not None and count < NORMAL:
+            far = f"at {called[t]} the relative error is about {text(_relative(distance, scale)[t])}"
+            reason = f"{far}, but {count} replicas are fewer than the {NORMAL} wanted to call it VIOLATED"
+            return Equivalence(Verdict.UNDECIDED, worst, top, margin, reason)
         reason = f"at {called[t]} the relative error is at least {text(lower[t])}, beyond the margin {text(margin)}"
         return Equivalence(Verdict.VIOLATED, worst, top, margin, f"{reason} (simultaneous level {text(level)})")
+    if top <= margin and count is not None and count < needed:
+        reason = f"every bound is within the margin, but {count} replicas are fewer than the {needed} wanted"
+        return Equivalence(Verdict.UNDECIDED, worst, top, margin, reason)
     if top <= margin:
         reason = f"every relative error is at most {text(top)}, within the margin {text(margin)} (level {text(level)})"
         return Equivalence(Verdict.HOLDS, worst, top, margin, reason)

@@ -101,10 +101,9 @@ class Predictions:
         mean = self.mean(gamma, width)
         signed, doubt = np.sign(self.held_out.y) * mean.value[-1, points:], mean.error[-1, points:]
         error = self._linear_error[0 if gamma == 0.5 else 1] / width
-        deviation = np.sqrt(self._start(gamma, width)[-1, points:] + error)
+        deviation = np.sqrt(np.maximum(self._start(gamma, width)[-1, points:] + error, 0.0))
         wrong, better, worse = (
-            float(scipy.special.ndtr(-(signed + shift) / deviation) @ self.held_out.weights)
-            for shift in (0.0, doubt, -doubt)
+            float(wrong_sign(signed + shift, deviation) @ self.held_out.weights) for shift in (0.0, doubt, -doubt)
         )
         return Curve(np.array(wrong), np.array(0.5 * (worse - better)))
 
@@ -145,6 +144,13 @@ class Predictions:
     def _flow(self, epsilon: float, particles: int, stream: int) -> EpsilonFlow:
         problem: Problem = self.limit.kernel.problem
         return EpsilonFlow(problem, epsilon, particles, key=jax.random.fold_in(self._key, stream), dtype=jnp.float32)
+
+
+def wrong_sign(mean: Host, deviation: Host) -> Host:
+    """P(mean + deviation·ξ ≤ 0), ξ normal; without any deviation, as at x = 0 where σ(0) = 0, mean ≤ 0 is wrong."""
+    spread = deviation > 0
+    ratio = np.divide(mean, deviation, out=np.zeros_like(mean), where=spread)
+    return np.where(spread, scipy.special.ndtr(-ratio), mean <= 0)
 
 
 def _diagonal(covariance: Host) -> Host:

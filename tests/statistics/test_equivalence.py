@@ -179,6 +179,32 @@ def test_curve_at_the_margin_rarely_holds():
     laws.assert_rate_at_most(outcomes.count(Verdict.VIOLATED), repetitions, 0.01, detectable=0.04)
 
 
+def test_curves_of_few_replicas_decide_nothing():
+    off, on = ([1.5], [0.0], [1.0], 0.05), ([1.0], [0.001], [1.0], 0.05)
+    for replicas, violated, holds in ((2, False, False), (999, False, False), (1000, True, False), (4096, True, True)):
+        found = [curve_equivalence(*curve, replicas=replicas).verdict for curve in (off, on)]
+        assert found[0] is (Verdict.VIOLATED if violated else Verdict.UNDECIDED)
+        assert found[1] is (Verdict.HOLDS if holds else Verdict.UNDECIDED)
+    assert "about 0.5, but 2 replicas are fewer than the 1000" in curve_equivalence(*off, replicas=2).reason
+    assert "2 replicas are fewer than the 4096" in curve_equivalence(*on, replicas=2).reason
+    assert curve_equivalence(*on, replicas=50, needed=50).verdict is Verdict.HOLDS
+    assert "about inf" in curve_equivalence([0.1], [0.0], [0.0], 0.05, replicas=2).reason
+    for name in ("replicas", "needed"):
+        with pytest.raises(ValueError, match=f"Argument `{name}` must be a positive integer"):
+            curve_equivalence(*on, **{name: 0})
+
+
+def test_a_variance_at_the_margin_is_rarely_violated_from_1000_replicas_on():
+    """Squares of normals are skew: where they are few, a mean that is too small comes with too small an error."""
+    repetitions, replicas = 2000, 1000
+    squares = 0.9 * np.random.default_rng(10).chisquare(1, (repetitions, replicas))
+    mean, error = squares.mean(axis=1), squares.std(axis=1, ddof=1) / math.sqrt(replicas)
+    outcomes = [
+        curve_equivalence([m], [e], [1.0], 0.1, replicas=replicas).verdict for m, e in zip(mean, error, strict=True)
+    ]
+    laws.assert_rate_at_most(outcomes.count(Verdict.VIOLATED), repetitions, 0.015, detectable=0.04)
+
+
 def test_what_is_not_a_comparison_or_a_rate_is_refused():
     samples = samples_of(draw(np.random.default_rng(9), 4))
     with pytest.raises(ValueError, match="Argument `comparison` must be a Comparison, but it is a Samples"):

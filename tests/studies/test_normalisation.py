@@ -17,7 +17,7 @@ SMALL = {
     "replicas": 64,
     "path_replicas": 8,
     "law_width": 16,
-    "ts": (0.0, 1.0),
+    "ts": (0.0, 2.0),
     "particles": 128,
 }
 
@@ -68,7 +68,7 @@ def test_the_panels_draw(report):
 def test_networks_that_answer_by_chance_have_half_of_the_points_wrong():
     """Where the targets' signs are opposite in pairs of equal inputs, half is wrong whatever the network."""
     x = np.repeat(jl.data.sphere(5, 3, seed=2).x, 2, axis=0) * np.tile([[1.0], [1.0 + 1e-9]], (5, 1))
-    found = study(held_out=jl.Data(x, np.resize([1.0, -1.0], 10)), gammas=(0.75,))
+    found = study(held_out=jl.Data(x, np.resize([1.0, -1.0], 10)), gammas=(0.75,), path_replicas=1024)
     claim = next(c for c in found.claims if c.name == "test error")
     assert claim.observed.startswith("50.00% to 50.00%")
     assert claim.verdict is Verdict.HOLDS
@@ -121,6 +121,7 @@ def test_the_theorem_holds_and_a_lost_source_is_seen(monkeypatch):
     """Nothing is VIOLATED; without SGD's noise in the prediction the variance at γ = 1 is."""
     large = {
         "gammas": (0.5, 0.75, 1.0),
+        "ts": (0.0, 1.0),
         "widths": (32, 64, 128, 256),
         "replicas": 8000,
         "law_width": 128,
@@ -142,7 +143,7 @@ def test_the_theorem_holds_and_a_lost_source_is_seen(monkeypatch):
 def test_a_wrong_learning_rate_is_seen(monkeypatch):
     """Planted: a learning rate N^{−(1−γ)} instead of its square, so that every network trains too fast."""
     monkeypatch.setattr(jl.PowerScaling, "learning_rate", lambda self, width: float(width) ** (self.gamma - 1.0))
-    large = {"gammas": (0.75,), "widths": (16, 64, 256), "path_replicas": 32, "replicas": 1000}
+    large = {"gammas": (0.75,), "ts": (0.0, 1.0), "widths": (16, 64, 256), "path_replicas": 32, "replicas": 1000}
     found = {claim.name: claim for claim in study(**large).claims}
     assert found["movement γ = 0.75"].verdict is not Verdict.HOLDS
     assert found["bias"].verdict is Verdict.VIOLATED
@@ -155,7 +156,14 @@ def test_at_one_half_the_linear_limit_alone_predicts():
     assert found.claims[0].verdict is Verdict.HOLDS
     assert found.claims[3].observed == "no fit"
     assert "ratio" in found.claims[1].observed
+    assert [claim.verdict for claim in found.claims[1:]] == [Verdict.UNDECIDED] * 3
     assert not found.remarks
+
+
+def test_predictions_are_made_for_the_times_that_networks_reach():
+    found = study(gammas=(0.5,), widths=(16,), ts=(0.0, 0.99))
+    np.testing.assert_array_equal(found.arrays["ts"], [0.0, 15 / 16])
+    assert found.configuration["ts"] == [0.0, 15 / 16]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +173,13 @@ def test_at_one_half_the_linear_limit_alone_predicts():
         ("gammas", lambda: study(gammas=(0.75, 1.1))),
         ("gammas", lambda: study(gammas=(0.75, 0.6))),
         ("ts", lambda: study(ts=(1.0, 2.0))),
-        ("replicas", lambda: study(replicas=1)),
-        ("path_replicas", lambda: study(path_replicas=1)),
+        ("ts", lambda: study(ts=(0.0, 1.2))),
+        ("ts", lambda: study(ts=(0.0, 0.05), widths=(20, 30, 39), gammas=(1.0,), law_width=512)),
+        ("ts", lambda: study(ts=(0.0, 0.5625), widths=(20, 21, 22))),
+        ("ts", lambda: study(ts=(0.0, 1.0, 1.05, 2.0))),
+        ("replicas", lambda: study(replicas=7)),
+        ("path_replicas", lambda: study(path_replicas=7)),
+        ("problem", lambda: study(data=jl.Data(DATA.x, np.zeros(4)))),
         ("particles", lambda: study(particles=8)),
         ("widths", lambda: study(widths=(16, 8))),
         ("problem", lambda: study(initial=jl.Initial(c=jl.initial.Uniform(0.0, 1.0)))),
