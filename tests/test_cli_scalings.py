@@ -15,7 +15,7 @@ from tests.test_cli import call
 COMMANDS = {"mean_field": _mean_field.mean_field, "normalisation": _normalisation.normalisation}
 SMALL = "--points 4 --widths 8 16 32 --replicas 16 --path-replicas 8 --law-width 16 --particles 128 --ts 0 2".split()  # noqa: SIM905
 ONLY = {
-    "mean_field": "--measure-widths 8 16 32 --measure-replicas 2".split(),  # noqa: SIM905
+    "mean_field": "--measure-widths 8 16 32 --measure-replicas 8".split(),  # noqa: SIM905
     "normalisation": "--gammas 0.75 1 --held-out 6".split(),  # noqa: SIM905
 }
 

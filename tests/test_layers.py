@@ -132,6 +132,12 @@ REFUSED = {
     "signature": ("signature", lambda: jl.initial.CorrelatedLayers(modes=2, signature=3)),
     "size": ("size", lambda: jl.initial.CorrelatedLayers(size=0.0)),
     "decay": ("decay", lambda: jl.initial.CorrelatedLayers(decay=-1.0)),
+    "a mean that is none": ("mean", lambda: jl.initial.CorrelatedLayers(mean=float("nan"))),
+    "a mean that is text": ("mean", lambda: jl.initial.CorrelatedLayers(mean="x")),
+    "first inputs": (
+        "network",
+        lambda: jl.initial.CorrelatedLayers(first=jl.initial.MultivariateNormal(np.eye(2))).sample(KEY, (4, 4), 3),
+    ),
     "maps": ("maps", lambda: jl.initial.CorrelatedLayers(maps=-1)),
     "first": ("first", lambda: jl.initial.CorrelatedLayers(first=1.0)),
     "last": ("last", lambda: jl.initial.CorrelatedLayers(last=jl.initial.MultivariateNormal(np.eye(2)))),

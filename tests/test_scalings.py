@@ -124,6 +124,9 @@ LAYERWISE_REFUSED = {
     "no width": ("width", lambda: jl.LayerwiseMeanField(0.1).output(())),
     "a whole number": ("width", lambda: jl.LayerwiseMeanField(0.1).learning_rate(8)),
     "four powers": ("gammas", lambda: jl.DeepPowerScaling((0.5,) * 4)),
+    "a power alone": ("gammas", lambda: jl.DeepPowerScaling(0.5)),
+    "no powers": ("gammas", lambda: jl.DeepPowerScaling(None)),
+    "no ξ": ("xi", lambda: jl.LayerwiseMeanField(0.1, ())),
     "a small power": ("gammas", lambda: jl.DeepPowerScaling((0.5, 0.4))),
     "another number of widths": ("width", lambda: jl.DeepPowerScaling((0.5, 0.5)).output((4,))),
 }

@@ -14,6 +14,8 @@ from jaxlimit.networks import Layers, Multilayer
 
 MISSED = 0.05
 """Chance that more of the ball is farther away than `Covering` says."""
+FAR = 1e30
+"""Of a row in units of the ball: float32 holds it, and its square is infinite."""
 
 
 class Spread(NamedTuple):
@@ -93,7 +95,8 @@ def covering_radius(w: ArrayLike, radius: float, *, key: RandomKey, probes: int 
     """How far a point of the ball |z| ≤ `radius` may be from the nearest row of w [neurons, inputs].
 
     Full support of w_1(C_1) at all finite times means that it falls to zero as the width grows, for every ball.
-    Measured at `probes` uniform points of the ball. Source: references `multilayer`.
+    Measured at `probes` uniform points of the ball, in units in which squares of float32 neither over- nor underflow:
+    w and `radius` may have any size. Source: references `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> w = jl.initial.Normal().sample(jax.random.key(0), (4096, 2))
@@ -106,9 +109,12 @@ def covering_radius(w: ArrayLike, radius: float, *, key: RandomKey, probes: int 
     of_direction, of_length = jax.random.split(random_key(key))
     direction = np.asarray(jax.random.normal(of_direction, (count, rows.shape[1]), jnp.float32), np.float64)
     length = np.asarray(jax.random.uniform(of_length, (count, 1), jnp.float32), np.float64) ** (1 / rows.shape[1])
-    points = size * length * direction / np.linalg.norm(direction, axis=1, keepdims=True)
-    nearest = np.asarray(_nearest(jnp.asarray(points, jnp.float32), jnp.asarray(rows, jnp.float32)), np.float64)
-    return Covering(float(np.max(nearest)), float(-np.expm1(np.log(MISSED) / count)))
+    # No probe is farther than this, up to √inputs, from its nearest row; rows that overflow are not the nearest.
+    unit = max(size, float(np.min(np.max(np.abs(rows), axis=1))))
+    points = (size / unit) * length * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    scaled = np.clip(rows / unit, -FAR, FAR)
+    nearest = np.asarray(_nearest(jnp.asarray(points, jnp.float32), jnp.asarray(scaled, jnp.float32)), np.float64)
+    return Covering(unit * float(np.max(nearest)), float(-np.expm1(np.log(MISSED) / count)))
 
 
 @eqx.filter_jit

@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import instance, items, natural_number, positive_integer, positive_number, require
+from jaxlimit._arguments import (
+    finite_number,
+    instance,
+    items,
+    natural_number,
+    positive_integer,
+    positive_number,
+    require,
+)
 from jaxlimit._typing import RandomKey
 from jaxlimit.initial._base import AbstractLaw
 from jaxlimit.initial._normal import Normal
@@ -92,9 +100,7 @@ class IndependentLayers(AbstractEmbedding):
     def weights_of(self, key: RandomKey, widths: tuple[int, ...], inputs: int) -> Arrays:
         """Middle layers row by row, each row from its neuron's own stream."""
         first, *middle, last = self.weights
-        own = first.inputs
-        fits = own is None or own == inputs
-        require(fits, "network", f"draw w_1 with {inputs} coordinates like the points", f"its law has {own}")
+        _require_inputs(first, inputs)
         found = [first.sample(jax.random.fold_in(key, 0), (widths[0], inputs))]
         for i, law in enumerate(middle):
             stream, size = jax.random.fold_in(key, i + 1), (widths[i + 1],)
@@ -115,8 +121,8 @@ class CorrelatedLayers(AbstractEmbedding):
     where ω, β are drawn once, from the number `maps`, and belong to the law: they are the same for all networks. Each
     neuron of a middle layer then has random incoming and outgoing weight functions, and neurons stay different at any
     depth. w_1 and w_L are independent draws from `first` and `last`. A narrower network is part of a wider one up to
-    rounding. Raises ``ValueError`` for modes or signature < 1, a signature above the modes, a negative decay, and
-    what are no laws. Source: references `multilayer`.
+    rounding. Raises ``ValueError`` for modes or signature < 1, a signature above the modes, a negative decay, a mean
+    that is not finite, and what are no laws. Source: references `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> law = jl.initial.CorrelatedLayers(modes=8)
@@ -142,6 +148,7 @@ class CorrelatedLayers(AbstractEmbedding):
         require(q <= self.modes, "signature", f"be at most the {self.modes} modes", f"it is {q}")
         positive_number("size", self.size)
         positive_number("decay", self.decay, zero=True)
+        finite_number("mean", self.mean)
         natural_number("maps", self.maps)
         instance("first", self.first, AbstractLaw)
         last = instance("last", self.last, AbstractLaw)
@@ -159,6 +166,7 @@ class CorrelatedLayers(AbstractEmbedding):
 
     def weights_of(self, key: RandomKey, widths: tuple[int, ...], inputs: int) -> Arrays:
         """Coefficients are drawn neuron by neuron; their products are the weights."""
+        _require_inputs(self.first, inputs)
         w1 = self.first.sample(jax.random.fold_in(key, 0), (widths[0], inputs))
         draw = lambda stream, i: jax.random.normal(  # noqa: E731
             jax.random.fold_in(jax.random.fold_in(key, stream), i), (widths[i] * self.modes,), jnp.float32
@@ -183,6 +191,12 @@ class CorrelatedLayers(AbstractEmbedding):
         beta = jax.random.uniform(of_beta, (self.modes,), jnp.float32, 0.0, 2.0 * jnp.pi)
         phase = jnp.matmul(signature, omega, precision=jax.lax.Precision.HIGHEST) / size**0.5 + beta
         return 2.0**0.5 * jnp.cos(phase)
+
+
+def _require_inputs(first: AbstractLaw, inputs: int) -> None:
+    own = first.inputs
+    fits = own is None or own == inputs
+    require(fits, "network", f"draw w_1 with {inputs} coordinates like the points", f"its law has {own}")
 
 
 def _require_biases(biases: tuple[AbstractLaw, ...], layers: int) -> None:

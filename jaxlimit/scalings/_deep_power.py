@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from jaxlimit._arguments import positive_number, require
+from jaxlimit._arguments import items, positive_number, require
 from jaxlimit.scalings._layerwise import AbstractLayerwiseScaling, Widths, checked
 
 
@@ -26,7 +26,7 @@ class DeepPowerScaling(AbstractLayerwiseScaling):
         ((0.25, 0.25), (0.25, 1.0, 1.0), 2)
     """
 
-    gammas: tuple[float, ...] = eqx.field(static=True, converter=tuple)
+    gammas: tuple[float, ...] = eqx.field(static=True, converter=lambda given: items("gammas", given, "exponents"))
 
     def __check_init__(self) -> None:
         """One to three exponents, where the limits are known."""

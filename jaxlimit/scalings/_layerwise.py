@@ -57,9 +57,9 @@ class LayerwiseMeanField(AbstractLayerwiseScaling):
 
     With n_0 = n_L = 1 the plain gradient in w_i is multiplied by ε ξ_i(t) n_{i−1} n_i, in the bias of layer i by ε
     ξ_i(t) n_i, so that every weight moves by O(ε). `xi` is one schedule for all layers or a tuple (ξ_1, …, ξ_L) of
-    numbers ≥ 0 and functions of limit time (schedules of optax will do). Raises ``ValueError`` for ε ≤ 0 and for a ξ
-    that is neither, that JAX cannot trace, or that is negative at t = 0; later values are not looked at. Source:
-    references `multilayer`.
+    numbers ≥ 0 and functions of limit time (schedules of optax will do). Raises ``ValueError`` for ε ≤ 0, for no ξ and
+    for one that is neither, that JAX cannot trace, or that is negative at t = 0; later values are not looked at.
+    Source: references `multilayer`.
 
         >>> import jaxlimit as jl
         >>> scaling = jl.scalings.LayerwiseMeanField(epsilon=0.01)
@@ -76,6 +76,7 @@ class LayerwiseMeanField(AbstractLayerwiseScaling):
         """ε is positive, ξ a number ≥ 0 or a function, for every layer."""
         positive_number("epsilon", self.epsilon)
         several = isinstance(self.xi, tuple)
+        require(self.xi != (), "xi", "have a member per layer, or be one for all", "it is empty")
         for i, one in enumerate(self.xi if isinstance(self.xi, tuple) else (self.xi,), 1):
             _require_schedule(one, f"have as ξ_{i}" if several else "be")
 

@@ -1,6 +1,7 @@
 """From the evidence of the mean-field study to claims."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxlimit.losses import SquaredError
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, pathwise, rate, rate_verdict
+from jaxlimit.studies._diverged import finite, lost, unless_lost
 
 NUMBERS, FLUCTUATIONS = "arXiv 1805.01053", "arXiv 1808.09372"
 XAVIER = "arXiv 1907.04108"
@@ -41,7 +43,7 @@ class Measured(NamedTuple):
     errors: dict[str, tuple[ErrorAtWidth, ...]]
     rates: dict[str, Rate]
     distances: dict[str, list[Host]]
-    """W₂ [replicas] at every width, by the name of the scaling."""
+    """W₂ [replicas] of the networks that stayed finite at every width, by the name of the scaling."""
 
 
 def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
@@ -51,7 +53,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
     errors = {"large numbers": tuple(_distance(samples, limit, floor) for samples in evidence.path_samples)}
     distances = {name: [_wasserstein(s) for s in samples] for name, samples in evidence.moved.items()}
     for name, values in distances.items():
-        errors[name] = tuple(ErrorAtWidth(float(v.mean()), float(v.std(ddof=1)) / math.sqrt(len(v))) for v in values)
+        errors[name] = tuple(_mean(v) for v in values)
     rates = {
         name: rate(evidence.widths if name == "large numbers" else evidence.measure_widths, found)
         for name, found in errors.items()
@@ -59,35 +61,56 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
     measured = Measured(errors, rates, distances)
     found = [
         _assumptions(evidence.limit.flow.problem),
-        _rate_claim(measured, "large numbers", "RMS |g^N_t − g_t| falls like N^{−1/2}", NUMBERS, -0.5, floor),
+        unless_lost(
+            _rate_claim(measured, "large numbers", "RMS |g^N_t − g_t| falls like N^{−1/2}", NUMBERS, -0.5, floor),
+            _lost(evidence.path_samples),
+        ),
         _variance(evidence, "fluctuations", "N·Var g^N_t is the predicted one, from the start and from SGD", False),
         _variance(evidence, "fluctuations of the start", "for the full batch it is the part of the start alone", True),
-        _rate_claim(
-            measured,
-            "mean field",
-            "the law of the neurons moves by as much at every width (W₂ to its start)",
-            NUMBERS,
-            0.0,
+        unless_lost(
+            _rate_claim(
+                measured,
+                "mean field",
+                "the law of the neurons moves by as much at every width (W₂ to its start)",
+                NUMBERS,
+                0.0,
+            ),
+            _lost(evidence.moved["mean field"]),
         ),
     ]
     if "Xavier" in measured.rates:
         statement = "in the Xavier scaling it moves like N^{−1/2}: features are not learnt"
-        found.append(_rate_claim(measured, "Xavier", statement, XAVIER, -0.5))
+        contrast = _rate_claim(measured, "Xavier", statement, XAVIER, -0.5)
+        found.append(unless_lost(contrast, _lost(evidence.moved["Xavier"])))
     return tuple(found), measured
 
 
 def _distance(samples: Samples, limit: Host, floor: float) -> ErrorAtWidth:
-    """RMS over networks, points and times after 0; networks that diverged are no evidence and are left out."""
-    kept = np.asarray(samples.values, np.float64)[samples.diverged_at < 0]
+    """RMS over the networks that stayed finite, points and times after 0."""
+    kept = np.asarray(samples.values, np.float64)[finite(samples)]
     if len(kept) < 2:
         return ErrorAtWidth(0.0, 0.0, floor)
     pooled = pathwise(kept[:, 1:], limit[1:]).pooled
     return ErrorAtWidth(pooled.distance, pooled.standard_error, floor)
 
 
+def _mean(values: Host) -> ErrorAtWidth:
+    """Their mean and its standard error; nothing that a rate would take where fewer than two are left."""
+    if len(values) < 2:
+        return ErrorAtWidth(0.0, 0.0)
+    return ErrorAtWidth(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)))
+
+
+def _lost(runs: Sequence[Samples]) -> str:
+    return lost((f"N = {samples.width}", finite(samples)) for samples in runs)
+
+
 def _wasserstein(samples: Samples) -> Host:
-    """W₂ of the empirical laws of (c, w) at the start and at the end, by optimal assignment, replica by replica."""
-    c, w = (np.asarray(v, np.float64) for v in samples.observed)
+    """W₂ of the empirical laws of (c, w) at the start and at the end, by optimal assignment, replica by replica.
+
+    Networks that diverged have no law at the end and are left out.
+    """
+    c, w = (np.asarray(v, np.float64)[finite(samples)] for v in samples.observed)
     both = np.concatenate([c[..., None], w], axis=-1)
     found = []
     for start, end in both:
@@ -150,19 +173,16 @@ def _variance(evidence: Evidence, name: str, statement: str, start_alone: bool) 
     doubt = fluctuation.initial_standard_error if start_alone else fluctuation.standard_error
     diagonal = np.diagonal(predicted, axis1=1, axis2=2)
     expected = f"ratio 1 within {MARGIN:.0%}"
-    if samples.diverged or not np.all(diagonal > 0):
-        reason = (
-            f"{samples.diverged} of {samples.replicas} networks diverged"
-            if samples.diverged
-            else "a predicted variance is 0"
-        )
+    gone = _lost([samples])
+    if gone or not np.all(diagonal > 0):
+        reason = gone or "a predicted variance is 0"
         return Claim(name, statement, FLUCTUATIONS, expected, "none", reason, Verdict.UNDECIDED, reason)
     values = np.asarray(samples.values, np.float64)
     count = len(values)
     squares = np.mean(samples.width * (values - values.mean(axis=0)) ** 2 / diagonal, axis=2) * count / (count - 1)
     ratio, error = squares.mean(axis=0), squares.std(axis=0, ddof=1) / math.sqrt(count)
     relative = np.mean(doubt / diagonal, axis=1)
-    outcome = curve_equivalence(ratio, np.hypot(error, relative), np.ones_like(ratio), MARGIN)
+    outcome = curve_equivalence(ratio, np.hypot(error, relative), np.ones_like(ratio), MARGIN, replicas=count)
     share = float(np.trace(fluctuation.sgd[-1]) / np.trace(fluctuation.covariance[-1]))
     part = "" if start_alone else f"; SGD's share of it {share:.0%} at the end"
     return Claim(

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 
 from jaxlimit.claims import Panel
+from jaxlimit.studies._diverged import finite
 from jaxlimit.studies._mean_field_claims import Evidence, Measured
 
 
 def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
     """Paths, rate, movement of the measure and QQ, each with its caption."""
     samples, point = evidence.law_samples, 0
+    kept = finite(samples)
     ts, mean = evidence.solution.ts, np.asarray(evidence.solution.values, np.float64)
     sd = evidence.fluctuation.law.standard_deviation / np.sqrt(samples.width)
 
@@ -24,9 +26,13 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
     def series(ax: Any, name: str, widths: tuple[int, ...], label: str, ylabel: str, predicted: float) -> Any:
         from jaxlimit import plots
 
-        fitted, errors = measured.rates[name], measured.errors[name]
+        # Where too few networks are left there is no distance, and a logarithmic axis has no zero.
+        seen = [(n, e) for n, e in zip(widths, measured.errors[name], strict=True) if e.distance > 0]
+        if not seen:
+            return ax
+        fitted, (sizes, errors) = measured.rates[name], zip(*seen, strict=True)
         return plots.rate(
-            widths,
+            sizes,
             [e.distance for e in errors],
             [e.standard_error for e in errors],
             fitted.exponent,
@@ -52,15 +58,14 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
     def qq(ax: Any) -> Any:
         from jaxlimit import plots
 
-        return plots.qq(samples.values[:, -1, point], float(mean[-1, point]), float(sd[-1, point]), ax)
+        return plots.qq(samples.values[kept, -1, point], float(mean[-1, point]), float(sd[-1, point]), ax)
 
-    found = [
-        Panel(
-            "paths", f"Outputs at one data point at width {samples.width}: the limit, ± its predicted spread.", paths
-        ),
+    caption = f"Outputs at one data point at width {samples.width}: the limit, ± its predicted spread."
+    found = [Panel("paths", caption, paths)] if np.any(kept) else []
+    found += [
         Panel("error", "Distance of a network's output to the limit.", error),
         Panel("movement", "How far the law of the neurons moves, in two scalings.", movement),
     ]
-    if sd[-1, point] > 0:
+    if sd[-1, point] > 0 and np.any(kept):
         found.append(Panel("qq", f"Outputs at t = {ts[-1]:g} against the quantiles of the predicted law.", qq))
     return tuple(found)

@@ -21,12 +21,14 @@ from jaxlimit._arguments import (
 from jaxlimit._lanes import Progress
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.claims import Report
-from jaxlimit.initial import AbstractEmbedding, AbstractLaw, CorrelatedLayers, IndependentLayers, Normal
+from jaxlimit.initial import AbstractEmbedding, IndependentLayers
 from jaxlimit.losses import AbstractLoss, BoundedQuadratic, Huber
 from jaxlimit.networks import Multilayer
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.scalings import LayerwiseMeanField
+from jaxlimit.simulation import simulate
+from jaxlimit.studies._diverged import finite
+from jaxlimit.studies._multilayer_checks import laws, ordered, require_reached, with_network, with_step
 from jaxlimit.studies._multilayer_claims import claims
 from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Training, distances, everything, network_run
 from jaxlimit.studies._multilayer_panels import panels
@@ -79,9 +81,14 @@ def multilayer(
     that differ between layers give way to 1. A problem with `CorrelatedLayers` is cured by its own; its independent
     counterparts draw the middle from N(m, 1) with m its `mean`, or 1 where that is 0.
 
+    A claim on networks some of which diverged is UNDECIDED, because those that are left are the tame ones, and so is a
+    rate of distances that do not vary.
+
     Raises ``ValueError`` for bad arguments before anything is simulated, among them what the theorem does not cover:
     another scaling, a single hidden layer (`mean_field` is for that), layers that do not learn, and independent
-    middle or last weights with mean zero, whose gradients vanish with the width. Source: references `multilayer`.
+    middle or last weights with mean zero, whose gradients vanish with the width; times that are no whole multiples of
+    ε and of every 1/`resolutions`; and fewer than 8 networks for a rate or 4 for a loss. Source: references
+    `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> normal, tanh = jl.initial.Normal, jl.activations.Tanh()
@@ -95,18 +102,18 @@ def multilayer(
         ['HOLDS']
     """
     key, times, sizes = random_key(key), save_times(ts), widths_in_order(widths)
-    first, middle, last, cured = _laws(problem)
+    first, middle, last, cured = laws(problem)
     network: Any = problem.network
     require(times[0] == 0.0 and times.size > 1, "ts", "start at 0 and go on", f"it is {times.tolist()}")
     most = RATIO * sizes[-1]
     enough = positive_integer("reference", reference) >= most
     require(enough, "reference", f"be {RATIO} times the widest network or more, {most}", f"it is {reference}")
-    spread_sizes, counts = _ordered("spread_widths", spread_widths), _ordered("resolutions", resolutions)
+    spread_sizes, counts = ordered("spread_widths", spread_widths), ordered("resolutions", resolutions)
     for name, count, least in (
         ("replicas", replicas, 8),
         ("step_replicas", step_replicas, 8),
-        ("spread_replicas", spread_replicas, 2),
-        ("loss_replicas", loss_replicas, 2),
+        ("spread_replicas", spread_replicas, 8),
+        ("loss_replicas", loss_replicas, 4),
     ):
         require(positive_integer(name, count) >= least, name, f"be at least {least}", f"it is {count}")
     own, trained_to = positive_integer("step_width", step_width), positive_number("end", end)
@@ -117,7 +124,27 @@ def multilayer(
     points = problem.data.points
     require(wide >= points, "loss_width", f"be {points} or more (a Gram matrix of as many points)", f"it is {wide}")
     work = _Work(progress, 1 + 2 + 3 + len(chosen))
-    hidden = network.layers - 1
+    hidden, activation = network.layers - 1, network.activations[0]
+    finer = [with_step(problem, 1.0 / count) for count in counts]
+    require_reached(problem, finer, times)
+    compared: dict[str, tuple[AbstractEmbedding, int]] = {
+        "independent, 4 layers": (IndependentLayers((first, middle, middle, last)), 4),
+        "independent, 3 layers": (IndependentLayers((first, middle, last)), 3),
+        "correlated, 4 layers": (cured, 4),
+    }
+    others = {
+        name: with_network(problem, Multilayer((activation,) * (layers - 1), law, network.output))
+        for name, (law, layers) in compared.items()
+    }
+    trained = [dataclasses.replace(problem, loss=loss) for loss in chosen]
+    # At time 0 nothing is trained, but every step is found stable or refused.
+    for one, n, batch in (
+        (finer[0], own, 1),
+        *((p, spread_sizes[0], None) for p in others.values()),
+        *((p, wide, None) for p in trained),
+    ):
+        depth = one.network.layers - 1  # type: ignore[attr-defined]
+        simulate(one, (n,) * depth, [0.0], replicas=1, key=key, batch=batch, devices=devices)
 
     def run(one: Problem, width: int, count: int, own_key: RandomKey, **changes: Any) -> Samples:
         depth = one.network.layers - 1  # type: ignore[attr-defined]
@@ -127,7 +154,6 @@ def multilayer(
     stream = jax.random.fold_in(key, 0)
     coupling = Coupling(sizes, *distances(problem, sizes, (reference,) * hidden, replicas, times, stream, run))
     work.done()
-    finer = [_with_step(problem, 1.0 / count) for count in counts]
     steps = {}
     for name, batch, number in (("SGD", 1, 1), ("full batch", None, 2)):
         many = step_replicas if batch else max(8, step_replicas // 2)
@@ -135,25 +161,17 @@ def multilayer(
         found = [distances(one, (own,), (own,) * hidden, many, times, stream, run, batch) for one in finer]
         steps[name] = Coupling(counts, [each[0][0] for each in found], found[0][1])
         work.done()
-    activation = network.activations[0]
     spreads, late = {}, np.array([0.0, spread_end])
-    compared: dict[str, tuple[AbstractEmbedding, int]] = {
-        "independent, 4 layers": (IndependentLayers((first, middle, middle, last)), 4),
-        "independent, 3 layers": (IndependentLayers((first, middle, last)), 3),
-        "correlated, 4 layers": (cured, 4),
-    }
-    for name, (law, layers) in compared.items():
-        other = _with_network(problem, Multilayer((activation,) * (layers - 1), law, network.output))
+    for name, other in others.items():
         observe = _second_layer(other.network, problem.data.x)
         stream = jax.random.fold_in(key, 3)
         # Independent networks at every width: the fit takes its errors as independent.
         each = ((n, jax.random.fold_in(stream, n)) for n in spread_sizes)
         runs = [run(other, n, spread_replicas, own_key, ts=late, observe=observe) for n, own_key in each]
-        spreads[name] = [found.observed for found in runs]
+        spreads[name] = [_unless_diverged(found) for found in runs]
         work.done()
     trainings = []
-    for loss in chosen:
-        one = dataclasses.replace(problem, loss=loss)
+    for one in trained:
         saved = trained_to * np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
         trainings.append(
             Training(one, run(one, wide, loss_replicas, jax.random.fold_in(key, 4), ts=saved, observe=everything))
@@ -209,52 +227,6 @@ class _Work:
             self._progress(float(self._done), float(self._total))
 
 
-def _laws(problem: Problem) -> tuple[AbstractLaw, AbstractLaw, AbstractLaw, CorrelatedLayers]:
-    """Laws of w_1, of the middle, of w_L, and the correlated one beside them; refuses what the theorem does not cover.
-
-    No biases: where they are random they tell neurons apart whatever the weights do.
-    """
-    network = instance(
-        "problem", instance("problem", problem, Problem).network, Multilayer, "have a Multilayer network"
-    )
-    wanted = "have the scaling LayerwiseMeanField: the theorem is on averages over neurons"
-    instance("problem", problem.scaling, LayerwiseMeanField, wanted)
-    deep = "have two hidden layers or more: for one see the study mean_field"
-    require(network.layers >= 3, "problem", deep, f"it has {network.layers - 1}")
-    require(all(network.trained), "problem", "have layers that all learn, as in the theorem", "some do not")
-    require(problem.learning_rate > 0, "problem", "have a learning rate above 0: nothing would move", "it is 0")
-    initial: AbstractEmbedding = network.initial
-    if isinstance(initial, CorrelatedLayers):
-        alike = Normal(initial.mean or 1.0, 1.0)
-        return initial.first, alike, initial.last, dataclasses.replace(initial, biases=())
-    means = initial.means(network.layers)[1:]
-    fit = "have independent middle and last weights with a mean: with mean zero gradients vanish with the width"
-    require(all(means), "problem", fit, f"their means are {means}")
-    independent = instance("problem", initial, IndependentLayers, "have IndependentLayers or CorrelatedLayers")
-    first, middle, last = independent.weights[0], independent.weights[1], independent.weights[-1]
-    return first, middle, last, CorrelatedLayers(mean=middle.mean, first=first, last=last)
-
-
-def _ordered(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    try:
-        return widths_in_order(values)
-    except ValueError as error:
-        raise ValueError(str(error).replace("`widths`", f"`{name}`")) from None
-
-
-def _with_step(problem: Problem, epsilon: float) -> Problem:
-    scaling: Any = problem.scaling
-    return dataclasses.replace(problem, scaling=dataclasses.replace(scaling, epsilon=epsilon))
-
-
-def _with_network(problem: Problem, network: Multilayer) -> Problem:
-    """Another depth; schedules that differ between layers are those of one depth only, and give way to 1."""
-    scaling: Any = problem.scaling
-    if isinstance(scaling.xi, tuple):
-        scaling = dataclasses.replace(scaling, xi=1.0)
-    return dataclasses.replace(problem, network=network, scaling=scaling)
-
-
 def _second_layer(network: Any, x: Any) -> Any:
     """Standard deviation over neurons of H_2 [points], and of its change since the start."""
     inputs = jnp.asarray(x, jnp.float32)
@@ -264,3 +236,11 @@ def _second_layer(network: Any, x: Any) -> Any:
         return jnp.std(second, axis=1, ddof=1), jnp.std(second - before, axis=1, ddof=1)
 
     return observe
+
+
+def _unless_diverged(samples: Samples) -> Any:
+    """What was observed, NaN for networks that diverged."""
+    kept = finite(samples)
+    return jax.tree.map(
+        lambda leaf: np.where(kept[:, None, None], np.asarray(leaf, np.float64), np.nan), samples.observed
+    )

@@ -91,5 +91,8 @@ def multilayer_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
     rest = {key: value for key, value in settings.items() if key not in (*PIECES, "seed", "losses")}
-    chosen = [named(losses, one, "losses", "name", losses.AbstractLoss) for one in settings["losses"]]
+    tables = settings["losses"]
+    listed = isinstance(tables, list | tuple) and all(isinstance(one, Mapping) for one in tables)
+    require(listed, "losses", "be a list of tables", f"it is {tables!r}")
+    chosen = [named(losses, one, "losses", "name", losses.AbstractLoss) for one in tables]
     return {"key": jax.random.key(seed), **rest, "losses": chosen}

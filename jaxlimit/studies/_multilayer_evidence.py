@@ -14,6 +14,7 @@ from jaxlimit.networks import Layers
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation import simulate, start_key
+from jaxlimit.studies._diverged import finite
 
 TOLERANCE = 1e-6
 """Of the limit's solver: the errors of 1e-5 would show beside those of Euler's scheme at the smallest steps."""
@@ -25,7 +26,7 @@ class Coupling(NamedTuple):
     grid: tuple[int, ...]
     """Widths, or steps per unit of time."""
     squares: list[Host]
-    """[quantities, replicas] for every member of the grid."""
+    """[quantities, replicas] for every member of the grid, NaN for networks that diverged."""
     names: tuple[str, ...]
     """w_1, …, w_L and the output."""
 
@@ -43,7 +44,7 @@ class Measured(NamedTuple):
     rates: dict[str, dict[str, Any]]
     errors: dict[str, dict[str, list[Any]]]
     losses: list[Host]
-    """Mean loss [replicas, times], a member per loss."""
+    """Mean loss [replicas, times] of the networks that stayed finite, a member per loss; so are the following."""
     speeds: list[Host]
     """max |∂_t w_L| [replicas, times]."""
     eigenvalues: list[Host]
@@ -60,7 +61,7 @@ class Evidence(NamedTuple):
     steps: dict[str, Coupling]
     spread_widths: tuple[int, ...]
     spreads: dict[str, list[tuple[Host, Host]]]
-    """Of H_2 and of its change since the start, [replicas, start and end, points], per width."""
+    """Of H_2 and of its change since the start, [replicas, start and end, points], per width; NaN as in `Coupling`."""
     trainings: tuple[Training, ...]
     reference: int
     step_width: int
@@ -119,16 +120,20 @@ def distances(
 
     Replica r starts from the first neurons of its own limit. Where the limit has more neurons than the network, N
     against n, an average over n of its neurons differs from that over all by the share 1 − n/N of the variance that
-    independent neurons would have: it is divided out.
+    independent neurons would have: it is divided out. NaN where the network diverged.
     """
     samples = [run(problem, n, replicas, key, observe=everything, batch=batch) for n in widths]
     squares = [np.zeros((problem.network.layers + 1, replicas)) for _ in widths]  # type: ignore[attr-defined]
+    kept = [finite(found) for found in samples]
     x = jnp.asarray(problem.data.x, jnp.float32)
     for r in range(replicas):
         limit = MultilayerLimit(problem, neurons, key=start_key(key, r), tolerance=TOLERANCE)
         exact = limit.parameters(ts)
         outputs = np.asarray(_outputs(limit.network, jax.tree.map(jnp.asarray, exact), x), np.float64)
-        for n, found, sum_ in zip(widths, samples, squares, strict=True):
+        for n, found, fine, sum_ in zip(widths, samples, kept, squares, strict=True):
+            if not fine[r]:
+                sum_[:, r] = np.nan
+                continue
             share = 1.0 - n / neurons[0] if n < neurons[0] else 1.0
             for i, w in enumerate(found.observed.weights):
                 wide = exact.weights[i]

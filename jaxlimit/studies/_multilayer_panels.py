@@ -15,9 +15,13 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         from jaxlimit import plots
 
         for quantity, fitted in measured.rates[name].items():
-            errors = measured.errors[name][quantity]
+            # Where too few networks are left there is no distance, and a logarithmic axis has no zero.
+            seen = [(n, e) for n, e in zip(grid, measured.errors[name][quantity], strict=True) if e.distance > 0]
+            if not seen:
+                continue
+            sizes, errors = zip(*seen, strict=True)
             plots.rate(
-                grid,
+                sizes,
                 [e.distance for e in errors],
                 [e.standard_error for e in errors],
                 fitted.exponent,
@@ -79,10 +83,12 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         Panel("diversity", "How much H_2 differs between neurons after training (3 layers: its change).", diversity),
     ]
     for k, training in enumerate(evidence.trainings):
+        if not (measured.losses[k].size and np.all(measured.losses[k] > 0) and np.all(measured.speeds[k] > 0)):
+            continue
         name = type(training.problem.loss).__name__
         caption = f"Loss {name} and the fastest last weight along training, every network."
         found.append(Panel(f"loss_{k}_{name}", caption, lambda ax, k=k: loss(ax, k)))  # type: ignore[misc]
-    if np.all(measured.eigenvalues[0] > 0):
+    if measured.eigenvalues[0].size and np.all(measured.eigenvalues[0] > 0):
         caption = "Certified lower bounds of the smallest eigenvalue of feature Gram matrices, every network."
         found.append(Panel("features", caption, features))
     return tuple(found)

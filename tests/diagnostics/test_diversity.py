@@ -71,6 +71,21 @@ def test_probes_fill_the_ball_uniformly():
     assert 2.0 * (1 - 0.0046) < found.radius <= 2.0 + 1e-6
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e-300, 1e25, 1e300])
+def test_a_covering_radius_has_the_unit_of_its_weights(unit):
+    """Squares of 1e-25 are 0 in float32, and those of 1e25 infinite."""
+    key, w = jax.random.key(0), np.random.default_rng(0).normal(size=(20, 2))
+    found = jl.diagnostics.covering_radius(unit * w, 2.0 * unit, key=key, probes=100).radius
+    assert found / unit == pytest.approx(jl.diagnostics.covering_radius(w, 2.0, key=key, probes=100).radius, rel=1e-6)
+
+
+@pytest.mark.parametrize(("near", "distance"), [(1e25, 1e25), (1.5, 2.5)])
+def test_neurons_far_from_the_ball_have_a_finite_distance(near, distance):
+    """The farthest of 100 probes of an interval lies within 0.2 of its end: 1 − 0.9^100 = 1 − 3e-5."""
+    found = jl.diagnostics.covering_radius([[near], [1e40]], 1.0, key=jax.random.key(0), probes=100)
+    assert found.radius == pytest.approx(distance, abs=0.2, rel=1e-6)
+
+
 def test_one_network_is_taken_out_of_several():
     """By replica and time; biases come along."""
     several = jax.tree.map(lambda a: np.stack([np.stack([0 * a, a]), np.stack([a + 1, a + 2])]), PARAMETERS)

@@ -1,5 +1,7 @@
 """The mean-field study: its claims, a planted bug that it sees, its refusals."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
-from jaxlimit.studies._mean_field_claims import _assumptions
+from jaxlimit.studies._diverged import finite, lost, unless_lost
+from jaxlimit.studies._mean_field_claims import Evidence, _assumptions, _variance, _wasserstein, claims
 
 KEY = jax.random.key(3)
 SMALL = {
@@ -17,7 +20,7 @@ SMALL = {
     "law_width": 32,
     "path_replicas": 8,
     "measure_widths": (8, 16, 32),
-    "measure_replicas": 4,
+    "measure_replicas": 8,
     "particles": 512,
 }
 
@@ -117,6 +120,8 @@ def test_the_loss_and_the_layers_trained_are_assumptions_too():
         ("problem", lambda: study(jl.Xavier())),
         ("ts", lambda: study(ts=(1.0, 2.0))),
         ("replicas", lambda: study(replicas=1)),
+        ("path_replicas", lambda: study(path_replicas=7)),
+        ("measure_replicas", lambda: study(measure_replicas=7)),
         ("measure_widths", lambda: study(measure_widths=(8, 4096))),
         ("widths", lambda: study(widths=(16, 8))),
         ("particles", lambda: study(particles=8)),
@@ -129,13 +134,90 @@ def test_bad_arguments_are_refused_by_name(name, call):
 
 def test_the_distance_of_laws_is_that_of_the_best_assignment():
     """Two neurons that change places have not moved; against all permutations."""
-    import itertools
-
-    from jaxlimit.studies._mean_field_claims import _wasserstein
-
     rng = np.random.default_rng(0)
     c, w = rng.normal(size=(1, 2, 4)), rng.normal(size=(1, 2, 4, 2))
-    samples = type("Seen", (), {"observed": (c, w)})()
+    samples = seen(np.zeros((1, 2, 1)), (c, w))
     both = np.concatenate([c[..., None], w], axis=-1)[0]
     squares = [np.mean(np.sum((both[0] - both[1][list(p)]) ** 2, axis=1)) for p in itertools.permutations(range(4))]
     assert _wasserstein(samples)[0] == pytest.approx(np.sqrt(min(squares)), rel=1e-12)
+
+
+def seen(values, observed=None, width=4, diverged=()):
+    """Networks made by hand; those of these numbers diverged at step 3."""
+    lost_at = np.where(np.isin(np.arange(len(values)), diverged), 3, -1)
+    return jl.Samples(np.array([0.0, 1.0]), np.asarray(values), observed, np.array([0, 4]), lost_at, "", width, 1)
+
+
+def evidence(**changes):
+    """Networks that do what is predicted, of three widths."""
+    rng, sizes = np.random.default_rng(1), (4, 16, 64)
+    one = np.ones((2, 1))
+    limit = type("Limit", (), {"flow": type("Flow", (), {"problem": _problem()})()})()
+    covariance = np.ones((2, 1, 1))
+    parts = {"initial": covariance, "covariance": covariance, "sgd": 0 * covariance}
+    doubts = {"standard_error": 0 * one, "initial_standard_error": 0 * one}
+    found = {
+        "limit": limit,
+        "solution": type("Solution", (), {"values": 0 * one, "error": 0 * one})(),
+        "fluctuation": type("Fluctuation", (), {**parts, **doubts})(),
+        "widths": sizes,
+        "path_samples": tuple(seen(np.ones((400, 2, 1)) / n**0.5, width=n) for n in sizes),
+        "law_samples": seen(rng.normal(size=(8, 2, 1)) / 2),
+        "full_batch": seen(rng.normal(size=(8, 2, 1)) / 2),
+        "measure_widths": sizes,
+        "moved": {"mean field": tuple(_moved(n) for n in sizes)},
+    }
+    return Evidence(**{**found, **changes})
+
+
+def _problem():
+    network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
+    return jl.Problem(jl.data.sphere(4, 3), network, jl.MeanField())
+
+
+def _moved(width, diverged=()):
+    """Neurons that all move by 1."""
+    w = np.zeros((8, 2, 3, 1))
+    w[:, 1] = 1.0
+    w[list(diverged), 1] = np.nan
+    return seen(np.zeros((8, 2, 1)), (np.zeros((8, 2, 3)), w), width, diverged)
+
+
+def test_two_networks_that_agree_by_chance_decide_nothing():
+    """Deviations of two from their mean are the same: a standard error of 0 about a ratio of 100."""
+    few = seen(np.array([5.0, -5.0])[:, None, None] * np.ones((2, 2, 1)))
+    for start_alone in (False, True):
+        claim = _variance(evidence(law_samples=few, full_batch=few), "fluctuations", "", start_alone)
+        assert claim.verdict is Verdict.UNDECIDED
+        assert "2 replicas are fewer than" in claim.reason
+
+
+def test_networks_that_diverged_are_counted_and_leave_their_claims_open():
+    """Each claim for the networks that it rests on; what is left is drawn."""
+    right = evidence()
+    found = {claim.name: claim.verdict for claim in claims(right)[0]}
+    assert found["large numbers"] is found["measure moves"] is Verdict.HOLDS
+    values = right.path_samples[1].values.copy()
+    values[:2] = np.nan
+    paths = (right.path_samples[0], seen(values, width=16, diverged=(0, 1)), right.path_samples[2])
+    moved = (_moved(4, (1,)), _moved(16, range(8)), _moved(64, range(7)))
+    law = seen(np.full((8, 2, 1), np.nan), diverged=range(8))
+    wrong = evidence(path_samples=paths, moved={"mean field": moved}, law_samples=law)
+    seen_claims, measured = claims(wrong)
+    found = {claim.name: claim for claim in seen_claims}
+    assert "networks diverged: 2 of 400 at N = 16" in found["large numbers"].reason
+    assert "1 of 8 at N = 4, 8 of 8 at N = 16, 7 of 8 at N = 64" in found["measure moves"].reason
+    assert "8 of 8 at N = 4" in found["fluctuations"].reason
+    assert "diverged" not in found["fluctuations of the start"].reason
+    assert all(claim.verdict is Verdict.UNDECIDED for claim in seen_claims[1:])
+    assert [len(one) for one in measured.distances["mean field"]] == [7, 0, 1]
+
+
+def test_what_was_observed_must_be_finite_too():
+    observed = np.zeros((3, 2))
+    observed[1, 1] = np.inf
+    samples = seen(np.zeros((3, 2, 1)), {"w": observed, "c": np.zeros((3, 2, 2))}, diverged=(2,))
+    assert finite(samples).tolist() == [True, False, False]
+    assert lost([("N = 4", finite(samples)), ("N = 8", np.ones(2, bool))]) == "networks diverged: 2 of 3 at N = 4"
+    claim = _assumptions(_problem())
+    assert unless_lost(claim, lost([("N = 8", np.ones(2, bool))])) is claim

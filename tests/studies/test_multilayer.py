@@ -6,8 +6,8 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
-from jaxlimit.studies import _multilayer as whole
 from jaxlimit.studies import _multilayer_assumptions as assumed
+from jaxlimit.studies import _multilayer_checks as checks
 from jaxlimit.studies import _multilayer_claims as judged
 from jaxlimit.studies._multilayer_evidence import Coupling, Training
 
@@ -21,10 +21,10 @@ SMALL = {
     "step_replicas": 16,
     "resolutions": (5, 10, 20),
     "spread_widths": (8, 16, 32),
-    "spread_replicas": 3,
+    "spread_replicas": 8,
     "spread_end": 1.0,
     "loss_width": 16,
-    "loss_replicas": 2,
+    "loss_replicas": 4,
     "end": 2.0,
 }
 
@@ -208,11 +208,11 @@ def test_a_derivative_vanishes_where_an_activation_turns(activation, state):
 
 def test_networks_of_other_depth_take_what_the_problem_says():
     mine = jl.initial.CorrelatedLayers(modes=5, size=0.5, mean=2.0, last=NORMAL(2, 1), biases=(NORMAL(),) * 3)
-    first, middle, last, cured = whole._laws(small_problem(law=mine))
+    first, middle, last, cured = checks.laws(small_problem(law=mine))
     assert cured == jl.initial.CorrelatedLayers(modes=5, size=0.5, mean=2.0, last=NORMAL(2, 1))
     assert (first, middle, last) == (NORMAL(), NORMAL(2.0, 1.0), NORMAL(2, 1))
-    assert whole._laws(small_problem(law=jl.initial.CorrelatedLayers()))[1] == NORMAL(1.0, 1.0)
-    first, middle, last, cured = whole._laws(small_problem((0.5, 2.0)))
+    assert checks.laws(small_problem(law=jl.initial.CorrelatedLayers()))[1] == NORMAL(1.0, 1.0)
+    first, middle, last, cured = checks.laws(small_problem((0.5, 2.0)))
     assert cured == jl.initial.CorrelatedLayers(mean=0.5, first=NORMAL(0, 1), last=NORMAL(2.0, 1))
 
 
@@ -267,8 +267,15 @@ def test_the_slope_of_the_output_is_its_derivative():
         ("problem", lambda: study(means=(1.0, 0.0))),
         ("problem", lambda: study(train=(True, True, False))),
         ("problem", lambda: study(rate=0.0)),
+        ("problem", lambda: study(scaling=jl.LayerwiseMeanField(0.05, 0.0))),
+        ("problem", lambda: study(scaling=jl.LayerwiseMeanField(0.05, (1.0, lambda t: 1.0 + t, 0.0)))),
+        ("xi", lambda: study(scaling=jl.LayerwiseMeanField(0.05, (1.0, 1.0)))),
         ("reference", lambda: study(reference=64)),
         ("ts", lambda: study(ts=(1.0, 2.0))),
+        ("ts", lambda: study(ts=(0.0, 0.52))),
+        ("resolutions", lambda: study(ts=(0.0, 0.5), resolutions=(10, 11, 13))),
+        ("spread_replicas", lambda: study(spread_replicas=7)),
+        ("loss_replicas", lambda: study(loss_replicas=3)),
         ("replicas", lambda: study(replicas=4)),
         ("spread_widths", lambda: study(spread_widths=(16, 8))),
         ("resolutions", lambda: study(resolutions=(0, 8))),
@@ -305,6 +312,18 @@ def test_settings_make_the_problem_and_unknown_ones_are_refused():
     assert isinstance(problem.network.initial, jl.initial.CorrelatedLayers)
     assert problem.scaling.schedules(4) == (1.0, 2.0, 1.0, 1.0)
     assert arguments["losses"] == [jl.losses.PseudoHuber(2.0)]
-    for wrong in ({"layers": 2}, {"correlated": 1}, {"xi": [1.0]}, {"losses": [{"name": "None"}]}, {"deep": 1}):
+    for wrong in (
+        {"layers": 2},
+        {"correlated": 1},
+        {"xi": [1.0]},
+        {"losses": [{"name": "None"}]},
+        {"deep": 1},
+        {"losses": "Huber"},
+    ):
         with pytest.raises(ValueError, match="Argument `"):
             everything_from(wrong)
+
+
+def test_losses_in_settings_are_tables():
+    with pytest.raises(ValueError, match="Argument `losses` must be a list of tables, but it is 'Huber'"):
+        everything_from({"losses": "Huber"})
