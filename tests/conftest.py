@@ -5,6 +5,7 @@ promotion turns every silent mixture of types into an error. The package itself 
 (`test_arguments.py`) runs it in a fresh process without any of this.
 """
 
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -15,6 +16,13 @@ os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 
 import jax
 import pytest
+import scipy.linalg  # noqa: F401 - its BLAS is another one than NumPy's
+
+with contextlib.suppress(ImportError):  # a machine with an accelerator may have the core alone
+    import threadpoolctl
+
+    # A test process for each core: threads of BLAS would wait for each other, for as long as the work itself takes.
+    threadpoolctl.threadpool_limits(1, user_api="blas")
 
 MAPS = 20_000
 """Memory maps of a process at which compiled programs are let go; a file of tests adds a few thousand at most."""
