@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import instance, items, natural_number, positive_integer, positive_number, require
+from jaxlimit._arguments import instance, items, natural_number, plain, positive_integer, positive_number, require
 from jaxlimit._typing import RandomKey
 from jaxlimit.initial._base import AbstractLaw
 from jaxlimit.initial._normal import Normal
@@ -126,7 +126,7 @@ class CorrelatedLayers(AbstractEmbedding):
 
     modes: int = eqx.field(static=True, default=16)
     signature: int = eqx.field(static=True, default=2)
-    size: float = eqx.field(static=True, default=1.0)
+    size: float = eqx.field(static=True, converter=plain, default=1.0)
     decay: float = eqx.field(static=True, default=1.0)
     mean: float = eqx.field(static=True, default=0.0)
     first: AbstractLaw = Normal()

@@ -96,6 +96,7 @@ class EpsilonFlow(AbstractLimit):
     ):
         self.problem = instance("problem", problem, Problem)
         network = instance("problem", problem.network, Shallow, "have a Shallow network")
+        network.initial.require_same_at_every_width()
         self.epsilon = finite_number("epsilon", epsilon)
         require(0.0 <= self.epsilon <= 1.0, "epsilon", "lie in [0, 1]", f"it is {self.epsilon:g}")
         count = positive_integer("particles", particles)
