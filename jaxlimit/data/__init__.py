@@ -3,5 +3,6 @@
 from jaxlimit.data._bundled import diabetes as diabetes
 from jaxlimit.data._bundled import digits as digits
 from jaxlimit.data._data import Data as Data
+from jaxlimit.data._synthetic import polynomial as polynomial
 from jaxlimit.data._synthetic import sphere as sphere
 from jaxlimit.data._synthetic import teacher as teacher
