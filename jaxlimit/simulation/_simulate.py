@@ -32,7 +32,7 @@ from jaxlimit.simulation._checks import (
     require_representable,
 )
 from jaxlimit.simulation._choose import chosen_method
-from jaxlimit.simulation._draws import replica_key, thresholds
+from jaxlimit.simulation._draws import drawn, replica_key, thresholds
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import require_room
 from jaxlimit.simulation._optimiser import Optimiser
@@ -63,7 +63,7 @@ def simulate(
     """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
 
     `width` is N for a `Shallow` network and a tuple (n_1, …, n_{L−1}) for a `Multilayer` one, whose scaling has a
-    factor per layer and its own clock: what is said of N below is said of `Shallow`.
+    factor per layer and its own clock: what is said of N below is said of `Shallow`, and of `Linearised`.
 
     Time is limit time: t means ⌊N t⌋ steps, each on `batch` fresh samples from π (the mean of their gradients), or
     on all points with their weights where `batch=None`: the population gradient E_π, which makes of the chain the
@@ -138,7 +138,7 @@ def train(
     extra = np.zeros((0, inputs)) if at is None else real_array("at", at, 2)
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     require_representable(problem.data.x, problem.data.y, extra, kind)
-    seen = 0 if observe is None else check_observable(observe, network, width, inputs, kind)
+    seen = 0 if observe is None else check_observable(observe, drawn(network), width, inputs, kind)
     transformation = networks.transformation(optimiser, width, inputs, kind)
     # An optimiser may work coordinate by coordinate: the span of the data is then nothing special.
     reduced = span(problem.data.x, extra) if transformation is None else Span(problem.data.x, extra, None, None)
