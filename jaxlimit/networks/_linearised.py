@@ -22,8 +22,8 @@ class Linearised(AbstractNetwork):
 
     With f_0 = Σ_i c_i0 σ(w_i0·x), and the scaling multiplying all of it by N^{−γ}. What `network` does not train the
     tangent does not train either. With the same key `simulate` gives it the start and the samples of its network: the
-    two are coupled replica by replica. At γ = 1/2 and for smooth σ their outputs are N^{−1/2} E c³ + N^{−1} apart, up to
-    factors. Its kernel stays that of the start, `empirical_gram(network, start, x)`; observables get `Neurons`, now
+    two are coupled replica by replica. At γ = 1/2 and for smooth σ their outputs are N^{−1/2} E c³ + N^{−1} apart up
+    to factors. Its kernel stays that of the start, `empirical_gram(network, start, x)`; observables get `Neurons`, now
     and at the start, like those of its network. Methods in blocks and optimisers are for `Shallow` itself, and so are
     kernels and limits, which refuse it.
     Raises ``ValueError`` for a network that is not `Shallow`. Source: references `linearised`.
