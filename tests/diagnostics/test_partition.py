@@ -82,6 +82,7 @@ def monotone(loss, stops):
     conditions = jl.diagnostics.partition_conditions(problem.data, start(problem))
     assert conditions.claimed
     assert conditions.mu_0 > 0.3
+    assert np.all(balance[:, 0] > 0)  # the starts of the replicas themselves
     assert not conditions.reason
     # Rounding decides for a handful of millions of pairs; no more than these may be wrong.
     assert changes.undecided.sum() <= 5
