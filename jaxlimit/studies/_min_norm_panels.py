@@ -49,9 +49,10 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
     def lyapunov(ax: Any) -> Any:
         from jaxlimit import plots
 
-        along = own[-1].along
-        names = {r"$|P(w-w^*)|^2$": along.parallel[:, 1:], r"$|P_\perp(w-w^*)|^2$": along.orthogonal[:, 1:]}
-        ax = plots.vanishing(steps[1:], names, ax, ylabel=f"squared distance, $m={own[-1].width}$")
+        # One step stays in the range of F_0: until then the orthogonal part is rounding.
+        along, later = own[-1].along, steps > 1
+        names = {r"$|P(w-w^*)|^2$": along.parallel[:, later], r"$|P_\perp(w-w^*)|^2$": along.orthogonal[:, later]}
+        ax = plots.vanishing(steps[later], names, ax, ylabel=f"squared distance, $m={own[-1].width}$")
         return _log_steps(ax)
 
     def loss(ax: Any) -> Any:
@@ -100,9 +101,10 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         found += [
             Panel("orthogonal", "What the solution nearest to the start leaves out, against the width.", orthogonal),
             Panel("movement", "Movement of the neuron that moves most, against the width.", movement),
-            Panel("lyapunov", "Both parts of the distance to w* along training, every network.", lyapunov),
             Panel("loss", "Loss along training, and what the spectrum of H and the targets make of it.", loss),
         ]
+        if steps[-1] > 1:
+            found.append(Panel("lyapunov", "Both parts of the distance to w* along training, every network.", lyapunov))
         if measured.distances:
             found.append(Panel("kernel_regression", "Distance to kernel regression at new points.", regression))
     if evidence.noise:
