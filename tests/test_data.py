@@ -127,6 +127,20 @@ def test_a_teacher_gives_its_own_values_and_noise_changes_nothing_else():
     assert abs(error.var() - 1) < 5 * np.sqrt(2 / 4000)
 
 
+def test_aligned_points_lie_on_their_labels_side_and_more_points_extend_them():
+    few, many = jl.data.aligned(5, 4, seed=2), jl.data.aligned(300, 4, seed=2)
+    z = many.y[:, None] * many.x
+    assert np.max(np.abs(np.linalg.norm(z, axis=1) - 1)) < 1e-15
+    assert z.min() >= 0
+    assert (z @ z.T).min() > 0
+    assert abs(many.y.mean()) < 5 / 300**0.5  # false alarms 6e-7
+    # Of the uniform law on the sphere, E z_k² = 1/4 and Var z_k² = 1/16 at most.
+    assert np.max(np.abs((z**2).mean(axis=0) - 0.25)) < 5 * 0.25 / 300**0.5
+    assert np.array_equal(many.x[:5], few.x)
+    assert np.array_equal(many.y[:5], few.y)
+    assert not np.array_equal(jl.data.aligned(5, 4, seed=3).x, few.x)
+
+
 def test_more_points_extend_a_teachers_data():
     few, many = jl.data.teacher(5, 3, seed=2), jl.data.teacher(9, 3, seed=2)
     assert np.array_equal(few.x, many.x[:5])

@@ -33,6 +33,7 @@ def problem(eta, std=0.001):
 # points.
 
 ETA, STEPS, WIDTH = 0.2, 120, 64
+KINDS = ("true-living", "true-dead", "false-living", "false-dead")
 observed = jl.simulate(
     problem(ETA),
     WIDTH,
@@ -44,8 +45,8 @@ observed = jl.simulate(
 ).observed
 shares, patterns = observed
 for step in (0, 20, STEPS):
-    found = {kind: getattr(shares, kind)[:, step].mean() / WIDTH for kind in shares._fields[:4]}
-    print(f"step {step:3d}:", ", ".join(f"{kind} {share:.2f}" for kind, share in found.items()))
+    found = [part[:, step].mean() / WIDTH for part in shares]
+    print(f"step {step:3d}:", ", ".join(f"{kind} {share:.2f}" for kind, share in zip(KINDS, found, strict=False)))
 
 changes = jl.diagnostics.partition_changes(patterns, data)
 print("violations:", changes.violations.sum(), "undecided by rounding:", changes.undecided.sum())
