@@ -38,6 +38,7 @@ from jaxlimit.losses import SquaredError as SquaredError
 from jaxlimit.paths import Samples as Samples
 from jaxlimit.problem import Problem as Problem
 from jaxlimit.scalings import DeepPowerScaling as DeepPowerScaling
+from jaxlimit.scalings import FixedStep as FixedStep
 from jaxlimit.scalings import LayerwiseMeanField as LayerwiseMeanField
 from jaxlimit.scalings import MeanField as MeanField
 from jaxlimit.scalings import PowerScaling as PowerScaling

@@ -83,6 +83,11 @@ def optional_positive_integer(name: str, value: Any) -> int | None:
     return None if value is None else positive_integer(name, value)
 
 
+def plain(value: Any) -> Any:
+    """A NumPy scalar as the Python number that it is, anything else as it comes: for the static fields of a module."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def finite_number(name: str, value: Any, wanted: str = "be a finite number") -> float:
     """A finite float; booleans, text and arrays are refused."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

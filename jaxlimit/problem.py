@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from jaxlimit._arguments import instance, positive_number
+from jaxlimit._arguments import instance, plain, positive_number
 from jaxlimit.data import Data
 from jaxlimit.losses import AbstractLoss, SquaredError
 from jaxlimit.networks import AbstractNetwork
@@ -27,7 +27,7 @@ class Problem(eqx.Module):
     network: AbstractNetwork
     scaling: AbstractScaling = Xavier()
     loss: AbstractLoss = SquaredError()
-    learning_rate: float = eqx.field(static=True, default=1.0)
+    learning_rate: float = eqx.field(static=True, converter=plain, default=1.0)
 
     def __check_init__(self) -> None:
         """Every piece is of its kind."""

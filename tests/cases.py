@@ -321,7 +321,13 @@ LOSSES = {
 
 SCALINGS = {f"gamma {gamma:g}": jl.PowerScaling(gamma) for gamma in (0.5, 0.6, 0.75, 1.0)}
 
-NETWORKS = {"shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial()), **layer_cases.NETWORKS}
+STEPS = {"fixed step": jl.FixedStep(0.25), "fixed step, no factor": jl.FixedStep(0.1, gamma=0.0)}
+
+NETWORKS = {
+    "shallow": jl.networks.Shallow(jl.activations.Erf(), jl.Initial()),
+    "linearised": jl.networks.Linearised(jl.networks.Shallow(jl.activations.Erf())),
+    **layer_cases.NETWORKS,
+}
 
 RULES = {
     "closed form": jl.kernels.ClosedForm(),

@@ -1,4 +1,4 @@
-"""`jaxlimit run mean_field`, `normalisation` and `multilayer`: flags, settings files, refusals, outcome."""
+"""`jaxlimit run mean_field`, `normalisation`, `multilayer` and `mild`: flags, settings files, refusals, outcome."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit import initial, studies
 from jaxlimit.claims import Report
-from jaxlimit.cli import _mean_field, _multilayer, _normalisation
+from jaxlimit.cli import _mean_field, _mild, _multilayer, _normalisation
 from tests.test_cli import call
 
 COMMANDS = {"mean_field": _mean_field.mean_field, "normalisation": _normalisation.normalisation}
@@ -29,7 +29,7 @@ def asked(monkeypatch):
         found.append((problem, arguments))
         return Report("Title", "Source", (), (), {}, {})
 
-    for name in (*COMMANDS, "multilayer"):
+    for name in (*COMMANDS, "multilayer", "mild"):
         monkeypatch.setattr(studies, name, study)
     return found
 
@@ -147,4 +147,37 @@ def test_wrong_use_of_multilayer_is_refused(tmp_path: Path) -> None:
     for arguments, text in cases:
         with pytest.raises(ValueError, match=r"^Argument `.*` must") as refusal:
             _multilayer.multilayer(**arguments, out=tmp_path)
+        assert text in str(refusal.value)
+
+
+def test_a_mild_run_repeats_from_its_own_configuration(tmp_path: Path, asked) -> None:
+    flags = {"w": "Normal:std=0.01", "losses": ["Logistic"], "eta": 0.2, "widths": [8, 16], "seed": 7}
+    assert _mild.mild(**flags, points=5, inputs=3, out=tmp_path) == 0
+    assert _mild.mild(config=tmp_path / "config.json", out=tmp_path) == 0
+    (problem, arguments), (same, others) = asked
+    assert np.array_equal(problem.data.x, jl.data.aligned(5, 3).x)
+    assert np.array_equal(same.data.x, problem.data.x)
+    law = initial.Initial(initial.Rademacher(), initial.Normal(std=0.01), width_power=-0.5)
+    assert problem.network == same.network == jl.networks.Shallow(jl.activations.Relu(), law)
+    assert problem.scaling == same.scaling == jl.FixedStep(0.2, gamma=0.0)
+    assert arguments["losses"] == others["losses"] == [jl.losses.Logistic()]
+    assert arguments["widths"] == others["widths"] == [8, 16]
+    assert set(arguments) == set(others)
+
+
+def test_wrong_use_of_mild_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "study.toml"
+    config.write_text('partition_width = "wide"\n')
+    cases = [
+        ({"data": "sphere"}, "Argument `inputs` must be given for sphere data"),
+        ({"data": "diabetes"}, "Argument `problem` must have targets 1 and −1"),
+        ({"eta": 0.0}, "Argument `eta` must"),
+        ({"losses": ["Hinge"]}, "Argument `losses.name` must be one of"),
+        ({"dtype": "float16"}, "Argument `dtype` must"),
+        ({"seed": -1}, "Argument `seed` must"),
+        ({"config": config}, "Argument `partition_width` must"),
+    ]
+    for arguments, text in cases:
+        with pytest.raises(ValueError, match=r"^Argument `.*` must") as refusal:
+            _mild.mild(**arguments, out=tmp_path)
         assert text in str(refusal.value)

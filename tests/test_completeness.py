@@ -31,7 +31,7 @@ ROOMS = {
     "scalings": (
         jl.scalings,
         jl.scalings.AbstractScaling,
-        {type(s) for s in [*cases.SCALINGS.values(), *layer_cases.LAYERWISE_SCALINGS.values()]},
+        {type(s) for s in [*cases.SCALINGS.values(), *cases.STEPS.values(), *layer_cases.LAYERWISE_SCALINGS.values()]},
     ),
     "networks": (jl.networks, jl.networks.AbstractNetwork, {type(n) for n in cases.NETWORKS.values()}),
     "kernels": (jl.kernels, jl.kernels.AbstractRule, {type(rule) for rule in cases.RULES.values()}),

@@ -127,6 +127,20 @@ def test_a_teacher_gives_its_own_values_and_noise_changes_nothing_else():
     assert abs(error.var() - 1) < 5 * np.sqrt(2 / 4000)
 
 
+def test_aligned_points_lie_on_their_labels_side_and_more_points_extend_them():
+    few, many = jl.data.aligned(5, 4, seed=2), jl.data.aligned(300, 4, seed=2)
+    z = many.y[:, None] * many.x
+    assert np.max(np.abs(np.linalg.norm(z, axis=1) - 1)) < 1e-15
+    assert z.min() >= 0
+    assert (z @ z.T).min() > 0
+    assert abs(many.y.mean()) < 5 / 300**0.5  # false alarms 6e-7
+    # Of the uniform law on the sphere, E z_k² = 1/4 and Var z_k² = 1/16 at most.
+    assert np.max(np.abs((z**2).mean(axis=0) - 0.25)) < 5 * 0.25 / 300**0.5
+    assert np.array_equal(many.x[:5], few.x)
+    assert np.array_equal(many.y[:5], few.y)
+    assert not np.array_equal(jl.data.aligned(5, 4, seed=3).x, few.x)
+
+
 def test_more_points_extend_a_teachers_data():
     few, many = jl.data.teacher(5, 3, seed=2), jl.data.teacher(9, 3, seed=2)
     assert np.array_equal(few.x, many.x[:5])
@@ -177,3 +191,53 @@ def test_all_patients_are_taken_unless_told_otherwise_and_no_two_are_alike():
 def test_they_can_be_named_in_settings(table):
     settings = _build.resolved_settings({"data": table})
     assert _build.problem_from(settings).data.points == table["points"]
+
+
+def test_a_polynomial_is_a_power_of_one_linear_function():
+    linear, square, cubic = (jl.data.polynomial(20, 3, power, seed=4) for power in (1, 2, 3))
+    assert np.array_equal(linear.x, cubic.x)
+    assert np.max(np.abs(np.linalg.norm(linear.x, axis=1) - 1)) < 1e-15
+    beta, *_ = np.linalg.lstsq(linear.x, linear.y, rcond=None)
+    assert np.linalg.norm(beta) == pytest.approx(1.0, abs=1e-14)
+    assert np.max(np.abs(linear.x @ beta - linear.y)) < 1e-14
+    assert np.array_equal(square.y, linear.y**2)
+    assert np.max(np.abs(cubic.y - linear.y**3)) < 1e-15
+    assert np.max(np.abs(jl.data.polynomial(9, 3, 1, seed=4).y - linear.y[:9])) < 1e-15
+    assert not np.array_equal(jl.data.polynomial(20, 3, 1, seed=5).y, linear.y)
+
+
+@pytest.mark.parametrize("power", [0, -1, 1.5])
+def test_a_power_is_a_positive_integer(power):
+    with pytest.raises(ValueError, match=r"^Argument `power` must be a positive integer, but it is"):
+        jl.data.polynomial(4, 3, power)
+
+
+def test_label_noise_redraws_a_share_of_the_labels_and_nothing_else():
+    data = jl.data.sphere(points=4000, inputs=3)
+    none, some, everything = (data.with_label_noise(share, seed=1) for share in (0.0, 0.3, 1.0))
+    assert np.array_equal(none.y, data.y)
+    assert np.array_equal(some.x, data.x)
+    # 1200 labels, each flipped with probability one half: five standard deviations.
+    assert abs(np.sum(some.y != data.y) - 600) < 5 * np.sqrt(1200 / 4)
+    assert abs(np.mean(everything.y * data.y)) < 5 / np.sqrt(4000)
+    # A larger share keeps what a smaller one drew.
+    flipped = some.y != data.y
+    assert np.array_equal(everything.y[flipped], some.y[flipped])
+    assert not np.array_equal(data.with_label_noise(0.3, seed=2).y, some.y)
+
+
+def test_label_noise_counts_points_and_not_rounding():
+    """0.29 · 100 is 28.999999999999996 in float64, and 29 points are meant: those of a share just above."""
+    data = jl.data.sphere(points=100, inputs=3)
+    for seed in range(8):  # a point more or less shows with probability one half each
+        assert np.array_equal(data.with_label_noise(0.29, seed).y, data.with_label_noise(0.29 + 1e-6, seed).y)
+    fewer = [data.with_label_noise(0.29 - 1e-6, seed).y for seed in range(8)]
+    assert any(not np.array_equal(data.with_label_noise(0.29, s).y, y) for s, y in enumerate(fewer))
+
+
+@pytest.mark.parametrize(
+    ("y", "share", "argument"), [([1.0, 0.5], 0.1, "y"), ([1.0, -1.0], 1.1, "share"), ([1.0, -1.0], -0.1, "share")]
+)
+def test_label_noise_is_for_labels_and_shares(y, share, argument):
+    with pytest.raises(ValueError, match=rf"^Argument `{argument}` must .+, but .+\.$"):
+        jl.Data([[1.0], [2.0]], y).with_label_noise(share)

@@ -235,6 +235,7 @@ VERDICTS = {
     "failure": ["PROVED_NOT_PD", "HOLDS", "PROVED_NOT_PD", "HOLDS", "PROVED_PD", "PROVED_PD"],
     "regression": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "VIOLATED"],
     "mean_field": ["HOLDS", "HOLDS"],
+    "mild": ["HOLDS"],
     "multilayer": [],
     "normalisation": [],
 }

@@ -19,6 +19,8 @@ except ImportError as error:  # the light core has no command line
 from jaxlimit.cli import _about as _about
 from jaxlimit.cli import _certify as _certify
 from jaxlimit.cli import _mean_field as _mean_field
+from jaxlimit.cli import _mild as _mild
+from jaxlimit.cli import _min_norm as _min_norm
 from jaxlimit.cli import _multilayer as _multilayer
 from jaxlimit.cli import _normalisation as _normalisation
 from jaxlimit.cli import _xavier as _xavier

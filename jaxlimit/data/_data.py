@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import real_array, require
+from jaxlimit._arguments import natural_number, positive_number, real_array, require
 from jaxlimit._numerics import with_bias
 from jaxlimit._typing import ArrayLike, Host
 
@@ -64,6 +64,29 @@ class Data(eqx.Module):
     def with_bias(self) -> "Data":
         """The same data with a coordinate 1 appended: distinct points then have distinct directions."""
         return Data(with_bias(self.x), self.y, self.weights)
+
+    def with_label_noise(self, share: float, seed: int = 0) -> "Data":
+        """The same data with ⌊share · points⌋ of its labels ±1 drawn anew, +1 or −1 with equal chance.
+
+        Half of these keep their label. Which points they are and what they get is NumPy's PCG64 from `seed`; a larger
+        share redraws the same points in the same way, and further ones. Raises ``ValueError`` for targets other than
+        ±1, a share outside [0, 1], and if equal inputs come out with different labels.
+
+            >>> import jaxlimit as jl
+            >>> data = jl.data.sphere(points=100, inputs=3)
+            >>> int((data.with_label_noise(0.2).y != data.y).sum()) <= 20
+            True
+        """
+        part = positive_number("share", share, zero=True)
+        require(part <= 1.0, "share", "lie in [0, 1]", f"it is {part:g}")
+        signs = bool(np.all(np.abs(self.y) == 1.0))
+        require(signs, "y", "hold labels −1 and 1, of which noise can draw others", "it has other targets")
+        rng = np.random.default_rng([natural_number("seed", seed), 5])
+        order, drawn = rng.permutation(self.points), rng.choice([-1.0, 1.0], size=self.points)
+        # 0.1 · 30 is 3 and not 2, whatever float64 makes of it.
+        chosen, y = order[: int(part * self.points + 1e-9)], self.y.copy()
+        y[chosen] = drawn[chosen]
+        return Data(self.x, y, self.weights)
 
 
 def _normalised(weights: ArrayLike) -> Host:

@@ -63,6 +63,25 @@ def teacher(
     return Data(x, y + noise * errors.standard_normal(points))
 
 
+def polynomial(points: int, inputs: int, power: int, seed: int = 0) -> Data:
+    """Independent uniform points on the unit sphere in R^inputs with targets y = (β·x)^power, |β| = 1.
+
+    Wide networks learn it from polynomially many points. ReLU without a bias and with fixed output weights has p = 1
+    and even p in its kernel; for odd p > 1 append a coordinate 1 (`Data.with_bias`). Points are those of `teacher` with
+    this seed, and β is drawn from a stream of its own: more points extend the data. Source: references `arora2019`,
+    `min_norm`.
+
+        >>> import jaxlimit as jl
+        >>> linear, cubic = (jl.data.polynomial(points=5, inputs=3, power=p) for p in (1, 3))
+        >>> bool(abs(linear.y**3 - cubic.y).max() < 1e-15)
+        True
+    """
+    inputs, power = positive_integer("inputs", inputs), positive_integer("power", power)
+    beta = np.random.default_rng([natural_number("seed", seed), 4]).standard_normal(inputs)
+    beta /= np.linalg.norm(beta)
+    return teacher(points, inputs, lambda x: np.clip(x @ beta, -1.0, 1.0) ** power, seed=seed)
+
+
 def on_sphere(x: Host) -> Host:
     """Points divided by their norms."""
     return x / np.linalg.norm(x, axis=1, keepdims=True)

@@ -1,7 +1,33 @@
 """Diagnostics: what of a network's parameters a theorem's assumptions and conclusions speak of."""
 
+from jaxlimit.diagnostics._descent import DescentRate as DescentRate
+from jaxlimit.diagnostics._descent import initial_descent_rate as initial_descent_rate
 from jaxlimit.diagnostics._diversity import Covering as Covering
 from jaxlimit.diagnostics._diversity import Spread as Spread
 from jaxlimit.diagnostics._diversity import covering_radius as covering_radius
 from jaxlimit.diagnostics._diversity import feature_gram as feature_gram
 from jaxlimit.diagnostics._diversity import neuron_spread as neuron_spread
+from jaxlimit.diagnostics._early_stage import EarlyStage as EarlyStage
+from jaxlimit.diagnostics._early_stage import HittingTimes as HittingTimes
+from jaxlimit.diagnostics._early_stage import early_stage as early_stage
+from jaxlimit.diagnostics._early_stage import hitting_times as hitting_times
+from jaxlimit.diagnostics._early_stage import training_loss as training_loss
+from jaxlimit.diagnostics._generalisation import GeneralisationBound as GeneralisationBound
+from jaxlimit.diagnostics._generalisation import generalisation_bound as generalisation_bound
+from jaxlimit.diagnostics._kernel_regression import KernelRegression as KernelRegression
+from jaxlimit.diagnostics._kernel_regression import TrainingCurve as TrainingCurve
+from jaxlimit.diagnostics._kernel_regression import kernel_regression as kernel_regression
+from jaxlimit.diagnostics._kernel_regression import training_curve as training_curve
+from jaxlimit.diagnostics._min_norm import Lyapunov as Lyapunov
+from jaxlimit.diagnostics._min_norm import MinNormSolution as MinNormSolution
+from jaxlimit.diagnostics._min_norm import min_norm_solution as min_norm_solution
+from jaxlimit.diagnostics._partition import Partition as Partition
+from jaxlimit.diagnostics._partition import PartitionChanges as PartitionChanges
+from jaxlimit.diagnostics._partition import PartitionConditions as PartitionConditions
+from jaxlimit.diagnostics._partition import Patterns as Patterns
+from jaxlimit.diagnostics._partition import neuron_partition as neuron_partition
+from jaxlimit.diagnostics._partition import neuron_patterns as neuron_patterns
+from jaxlimit.diagnostics._partition import partition_changes as partition_changes
+from jaxlimit.diagnostics._partition import partition_conditions as partition_conditions
+from jaxlimit.diagnostics._true_living import EmptyTrueLiving as EmptyTrueLiving
+from jaxlimit.diagnostics._true_living import empty_true_living as empty_true_living

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import finite_number, positive_number, real_array, require
+from jaxlimit._arguments import finite_number, plain, positive_number, real_array, require
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.initial._base import AbstractLaw, flat
 
@@ -22,7 +22,7 @@ class Rademacher(AbstractLaw):
     (0.0, 1.0)
     """
 
-    scale: float = eqx.field(static=True, default=1.0)
+    scale: float = eqx.field(static=True, converter=plain, default=1.0)
     compact_support: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
@@ -121,7 +121,7 @@ class Dirac(AbstractLaw):
     4.0
     """
 
-    value: float = eqx.field(static=True)
+    value: float = eqx.field(static=True, converter=plain)
     compact_support: ClassVar[bool] = True
 
     def __check_init__(self) -> None:

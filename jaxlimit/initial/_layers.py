@@ -13,6 +13,7 @@ from jaxlimit._arguments import (
     instance,
     items,
     natural_number,
+    plain,
     positive_integer,
     positive_number,
     require,
@@ -133,7 +134,7 @@ class CorrelatedLayers(AbstractEmbedding):
 
     modes: int = eqx.field(static=True, default=16)
     signature: int = eqx.field(static=True, default=2)
-    size: float = eqx.field(static=True, default=1.0)
+    size: float = eqx.field(static=True, converter=plain, default=1.0)
     decay: float = eqx.field(static=True, default=1.0)
     mean: float = eqx.field(static=True, default=0.0)
     first: AbstractLaw = Normal()

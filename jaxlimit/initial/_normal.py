@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import finite_number, positive_number, require
+from jaxlimit._arguments import finite_number, plain, positive_number, require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.initial._base import AbstractLaw, Coordinates, flat
 
@@ -19,8 +19,8 @@ class Normal(AbstractLaw):
     4.0
     """
 
-    mean: float = eqx.field(static=True, default=0.0)
-    std: float = eqx.field(static=True, default=1.0)
+    mean: float = eqx.field(static=True, converter=plain, default=0.0)
+    std: float = eqx.field(static=True, converter=plain, default=1.0)
     full_support: ClassVar[bool] = True
     atomless: ClassVar[bool] = True
 

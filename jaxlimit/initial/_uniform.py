@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import finite_number, require
+from jaxlimit._arguments import finite_number, plain, require
 from jaxlimit._typing import RandomKey
 from jaxlimit.initial._base import AbstractLaw, flat
 
@@ -20,8 +20,8 @@ class Uniform(AbstractLaw):
     0.333333333333
     """
 
-    low: float = eqx.field(static=True, default=-1.0)
-    high: float = eqx.field(static=True, default=1.0)
+    low: float = eqx.field(static=True, converter=plain, default=-1.0)
+    high: float = eqx.field(static=True, converter=plain, default=1.0)
     compact_support: ClassVar[bool] = True
     atomless: ClassVar[bool] = True
 

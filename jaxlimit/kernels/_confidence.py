@@ -170,6 +170,7 @@ def lambda_min_replicates(
         True
     """
     shallow, points = instance("network", network, Shallow), real_array("x", x, 2)
+    shallow.initial.require_same_at_every_width()
     neurons, replicas = positive_integer("neurons", neurons), positive_integer("replicas", replicas)
     key, root = random_key(key), roots(weights, len(points))
     require_room_for_draws(neurons, points.shape[1])

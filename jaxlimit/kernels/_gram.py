@@ -120,6 +120,7 @@ def _prepared(
     inputs = first.shape[1]
     require(second.shape[1] == inputs, "x2", f"have {inputs} inputs like x", f"it has {second.shape[1]}")
     shallow.initial.require_inputs(inputs)
+    shallow.initial.require_same_at_every_width()
     law, activation = shallow.initial.w, shallow.activation
     chosen = rule_for(activation, law, rule)
     _require_range("x", first, law)

@@ -84,6 +84,7 @@ class EpsilonFlow(AbstractLimit):
     ):
         self.problem = instance("problem", problem, Problem)
         network = instance("problem", problem.network, Shallow, "have a Shallow network")
+        network.initial.require_same_at_every_width()
         wanted = "be a number in [0, 1], such as jaxlimit.limits.epsilon_at(scaling, width)"
         self.epsilon = finite_number("epsilon", epsilon, wanted)
         require(0.0 <= self.epsilon <= 1.0, "epsilon", wanted, f"it is {self.epsilon:g}")

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import positive_number
+from jaxlimit._arguments import plain, positive_number
 from jaxlimit._numerics import namespace
 from jaxlimit.losses._base import AbstractLoss, Derivative
 
@@ -22,7 +22,7 @@ class Huber(AbstractLoss):
         (1.5, 1.0)
     """
 
-    delta: float = eqx.field(static=True, default=1.0)
+    delta: float = eqx.field(static=True, converter=plain, default=1.0)
 
     def __check_init__(self) -> None:
         """δ must be positive."""

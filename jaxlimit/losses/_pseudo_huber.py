@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxlimit._arguments import positive_number, require
+from jaxlimit._arguments import plain, positive_number, require
 from jaxlimit._numerics import namespace
 from jaxlimit.losses._base import AbstractLoss, Derivative
 
@@ -25,7 +25,7 @@ class PseudoHuber(AbstractLoss):
         (1.236068, 0.894427)
     """
 
-    delta: float = eqx.field(static=True, default=1.0)
+    delta: float = eqx.field(static=True, converter=plain, default=1.0)
 
     def __check_init__(self) -> None:
         """δ must be positive, and neither 0 nor infinite in float32: 0/0 and ∞/∞ would follow."""

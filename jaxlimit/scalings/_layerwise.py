@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jaxlimit._arguments import finite_number, items, positive_integer, positive_number, require
+from jaxlimit._arguments import finite_number, items, plain, positive_integer, positive_number, require
 from jaxlimit.scalings._base import AbstractScaling, whole_steps
 
 Widths: TypeAlias = tuple[int, ...]
@@ -67,7 +67,7 @@ class LayerwiseMeanField(AbstractLayerwiseScaling):
         ((0.25, 0.125), (0.04, 0.32, 0.08), 29)
     """
 
-    epsilon: float = eqx.field(static=True, default=0.01)
+    epsilon: float = eqx.field(static=True, converter=plain, default=0.01)
     xi: Schedule | tuple[Schedule, ...] = eqx.field(
         static=True, default=1.0, converter=lambda given: tuple(given) if isinstance(given, list) else given
     )

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 
-from jaxlimit._arguments import positive_integer, positive_number, require
+from jaxlimit._arguments import plain, positive_integer, positive_number, require
 from jaxlimit.scalings._base import AbstractScaling, whole_steps
 
 
@@ -18,7 +18,7 @@ class PowerScaling(AbstractScaling):
         (0.125, 0.25, 8)
     """
 
-    gamma: float = eqx.field(static=True)
+    gamma: float = eqx.field(static=True, converter=plain)
 
     def __check_init__(self) -> None:
         """γ must lie where the limits are known."""

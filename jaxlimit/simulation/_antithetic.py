@@ -68,9 +68,11 @@ def antithetic(
         >>> bool((pair.fine.values - mean).std() < 0.2 * pair.fine.values.std())
         True
     """
-    instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
+    network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     width = positive_integer("width", width)
     require(width % 2 == 0, "width", "be even", f"it is {width}")
+    # Halves of a wide network are networks of half the width only where neurons do not know the width.
+    network.initial.require_same_at_every_width()
 
     def networks(width: int, half: int | None, part: Progress | None) -> Samples:
         return train(

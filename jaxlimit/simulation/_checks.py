@@ -14,9 +14,9 @@ from jaxtyping import Array, Float
 from jaxlimit._arguments import STEP_LIMIT, require
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels import empirical_gram
-from jaxlimit.networks import AbstractNetwork
+from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.problem import Problem
-from jaxlimit.scalings import AbstractScaling
+from jaxlimit.scalings import AbstractScaling, FixedStep, PowerScaling
 from jaxlimit.simulation._draws import parameters_key, replica_key
 
 STABILITY_NEURONS = 1024
@@ -27,22 +27,33 @@ SPECTRUM_POINTS = 1024
 """With more points than this, steps on all of them are judged by a bound of the largest eigenvalue."""
 
 
+def _power(problem: Problem, width: int) -> Host:
+    """What makes of c as drawn for `STABILITY_NEURONS` neurons those of this width; an array, so that it is data."""
+    initial: Any = problem.network.initial  # type: ignore[attr-defined]
+    return np.asarray((width / STABILITY_NEURONS) ** initial.width_power, np.float32)
+
+
+def _some_neurons(network: Any, power: ArrayLike, inputs: int, key: RandomKey) -> Neurons:
+    """The first neurons of replica 0, as they are at the width of the run."""
+    c, w = network.init(STABILITY_NEURONS, inputs, parameters_key(replica_key(key, 0)))
+    return Neurons(c * power, w)
+
+
 @eqx.filter_jit
-def _matrix(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, "points points"]:
-    parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
-    return empirical_gram(network, parameters, x)
+def _matrix(network: AbstractNetwork, power: ArrayLike, key: RandomKey, x: ArrayLike) -> Float[Array, "points points"]:
+    return empirical_gram(network, _some_neurons(network, power, x.shape[1], key), x)
 
 
-def _largest_eigenvalue(problem: Problem, key: RandomKey, x: Host) -> float:
+def _largest_eigenvalue(problem: Problem, power: Host, key: RandomKey, x: Host) -> float:
     """Of B diag(π); infinite where an entry is not finite."""
-    matrix, root = np.asarray(_matrix(problem.network, key, x), np.float64), np.sqrt(problem.data.weights)
+    matrix, root = np.asarray(_matrix(problem.network, power, key, x), np.float64), np.sqrt(problem.data.weights)
     finite = bool(np.all(np.isfinite(matrix)))
     return float(np.linalg.eigvalsh(root[:, None] * matrix * root)[-1]) if finite else math.inf
 
 
 @eqx.filter_jit
-def _largest_diagonal(network: AbstractNetwork, key: RandomKey, x: ArrayLike) -> Float[Array, ""]:
-    parameters = network.init(STABILITY_NEURONS, x.shape[1], parameters_key(replica_key(key, 0)))
+def _largest_diagonal(network: AbstractNetwork, power: ArrayLike, key: RandomKey, x: ArrayLike) -> Float[Array, ""]:
+    parameters = _some_neurons(network, power, x.shape[1], key)
     # One point at a time: only the diagonal is wanted, and it needs no array of points × width.
     return jnp.max(jax.lax.map(lambda row: empirical_gram(network, parameters, row[None])[0, 0], x))
 
@@ -96,24 +107,31 @@ def diverged_at(diverged: Host, values: Host, steps: Host) -> Host:
 
 
 def check_stability(problem: Problem, width: int, key: RandomKey, batch: int | None) -> None:
-    """A step multiplies its own residual by 1 − αℓ''B(x, x)/N: beyond 2 the chain explodes.
+    """A step multiplies its own residual by 1 − sℓ''B(x, x): beyond 2 the chain explodes.
 
-    B is estimated from the first neurons of replica 0, whatever the law or the activation: a few per cent
-    are enough to tell a step from one that explodes. Where no bound of ℓ'' is known there is nothing to check.
+    s = α · learning rate · N · output², which is α/N for N^{−γ} and αηN^{1−2γ} for a fixed step. B is estimated from
+    the first neurons of replica 0, whatever the law or the activation: a few per cent are enough to tell a step from
+    one that explodes. Where no bound of ℓ'' is known there is nothing to check.
     """
     curvature = problem.loss.curvature
     if curvature is None:
         return
-    x = problem.data.x.astype(np.float32)
+    x, power = problem.data.x.astype(np.float32), _power(problem, width)
     if batch is None and problem.data.points <= SPECTRUM_POINTS:
         # A step on all points multiplies residuals by I − α max|ℓ''| B diag(π)/N.
-        largest, bound = _largest_eigenvalue(problem, key, x), "λ_max(B diag π)"
+        largest, bound = _largest_eigenvalue(problem, power, key, x), "λ_max(B diag π)"
     else:
         # No eigenvalue of B diag(π) is larger than the largest B(x, x).
-        largest, bound = float(_largest_diagonal(problem.network, key, x)), "max_m B(x_m, x_m)"
-    step = problem.learning_rate * curvature * largest / width
+        largest, bound = float(_largest_diagonal(problem.network, power, key, x)), "max_m B(x_m, x_m)"
+    scaling = problem.scaling
+    size = problem.learning_rate * scaling.learning_rate(width) * scaling.output(width) ** 2 * width
     where = f"α = {problem.learning_rate:g} at width {width}"
-    require_stable(step, f"α max |ℓ''| {bound}/N", where, "lower it or widen the network")
+    if isinstance(scaling, FixedStep):
+        factor, remedy = "α η N^{1−2γ}", "lower η"
+        where += f" and η = {scaling.eta:g}"
+    else:
+        factor, remedy = "α/N", "lower it or widen the network"
+    require_stable(size * curvature * largest, f"{factor} max |ℓ''| {bound}", where, remedy)
 
 
 def require_stable(step: float, what: str, where: str, remedy: str) -> None:
@@ -129,7 +147,7 @@ def require_stable(step: float, what: str, where: str, remedy: str) -> None:
 def warn_without_limit(scaling: AbstractScaling, network: Any) -> None:
     """Experiments with E c ≠ 0 are published, so they run; but nothing they do converges for γ < 1."""
     mean = network.initial.c.mean
-    if mean != 0.0 and getattr(scaling, "gamma", 1.0) < 1.0:
+    if mean != 0.0 and isinstance(scaling, PowerScaling) and scaling.gamma < 1.0:
         warnings.warn(
             f"E c = {mean:g} ≠ 0: the outputs at the start grow with the width and have no limit for γ < 1.",
             stacklevel=5,

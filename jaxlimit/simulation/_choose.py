@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jaxlimit.scalings import PowerScaling
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._control import SHORTEST
 from jaxlimit.simulation._families import family
@@ -27,6 +28,8 @@ def chosen_method(run: Run) -> AbstractMethod:
     """`Stepwise`, or `SStep` within TOLERANCE in float32 where it costs less than half; float64 asks for the chain."""
     exact = Stepwise()
     if run.optimiser is not None or not family(run.network).in_blocks:
+        return exact
+    if not isinstance(run.problem.scaling, PowerScaling):
         return exact
     if run.dtype != np.float32 or run.width < NARROW:
         return exact

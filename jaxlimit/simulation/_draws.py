@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, UInt
 
 from jaxlimit._arguments import natural_number, optional_positive_integer, positive_integer, random_key, require
 from jaxlimit._typing import Host, RandomKey
-from jaxlimit.networks import AbstractNetwork
+from jaxlimit.networks import AbstractNetwork, Linearised
 from jaxlimit.problem import Problem
 
 DOMAIN = 0x6A61786C  # "jaxl"
@@ -95,7 +95,8 @@ def draws(
     For replaying one path elsewhere, in original coordinates. Parameters are float32 (a float64 run
     casts them exactly); indices do not depend on the precision. With `batch` > 1 they are [steps, batch]; with
     `batch=None` nothing is drawn for a step on all points, and they are [steps, 0]. For a `Multilayer` network, whose
-    width is a tuple, the first two are the tuples of weights and of biases.
+    width is a tuple, the first two are the tuples of weights and of biases; a `Linearised` one has the draws of its
+    network.
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
@@ -107,7 +108,7 @@ def draws(
     count = natural_number("steps", steps)
     own = _own_key(key, replica)
     batch = optional_positive_integer("batch", batch)
-    parameters = _start(problem.network, width, problem.data.inputs, parameters_key(own))
+    parameters = _start(drawn(problem.network), width, problem.data.inputs, parameters_key(own))
     first, second = jax.tree.map(np.asarray, tuple(parameters))
     if batch is None:
         return first, second, np.zeros((count, 0), np.int32)
@@ -115,6 +116,11 @@ def draws(
     blocks = [np.asarray(index_block(own, b, bounds, batch)) for b in range(-(-count // block_steps(batch)))]
     indices = np.concatenate([np.zeros((0, batch), np.int32), *blocks])[:count]
     return first, second, indices[:, 0] if batch == 1 else indices
+
+
+def drawn(network: AbstractNetwork) -> AbstractNetwork:
+    """The network whose parameters are drawn, and seen by observables: itself, or that of which it is the tangent."""
+    return network.network if isinstance(network, Linearised) else network
 
 
 @eqx.filter_jit

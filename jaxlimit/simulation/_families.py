@@ -3,8 +3,9 @@
 from functools import singledispatch
 from typing import Any
 
-from jaxlimit.networks import Multilayer, Shallow
+from jaxlimit.networks import Linearised, Multilayer, Shallow
 from jaxlimit.simulation._family import AbstractFamily
+from jaxlimit.simulation._linearised import LinearisedFamily
 from jaxlimit.simulation._multilayer import MultilayerFamily
 from jaxlimit.simulation._shallow import ShallowFamily
 
@@ -13,13 +14,19 @@ from jaxlimit.simulation._shallow import ShallowFamily
 def family(network: Any) -> AbstractFamily:
     """What a run must know of this kind of networks; ``ValueError`` for kinds that no method trains."""
     raise ValueError(
-        f"Argument `problem` must have a Shallow or a Multilayer network, but it is a {type(network).__name__}."
+        "Argument `problem` must have a Shallow, a Linearised or a Multilayer network, but it is a "
+        f"{type(network).__name__}."
     )
 
 
 @family.register
 def _(network: Shallow) -> AbstractFamily:
     return ShallowFamily()
+
+
+@family.register
+def _(network: Linearised) -> AbstractFamily:
+    return LinearisedFamily()
 
 
 @family.register

@@ -20,12 +20,12 @@ from jaxlimit.problem import Problem
 from jaxlimit.scalings import AbstractLayerwiseScaling
 from jaxlimit.simulation._backward import deltas, forward, moved, passes, slope, timed
 from jaxlimit.simulation._checks import SPECTRUM_POINTS, require_stable
-from jaxlimit.simulation._draws import block_steps, parameters_key, replica_key
+from jaxlimit.simulation._draws import parameters_key, replica_key
 from jaxlimit.simulation._family import AbstractFamily, Factors
 from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_on_device, parameters
 from jaxlimit.simulation._optimiser import Optimiser
-from jaxlimit.simulation._state import Chain, Constants, Observe, Run, indices_of, product
-from jaxlimit.simulation._steps import first_lost
+from jaxlimit.simulation._state import Chain, Constants, Observe, Run, product
+from jaxlimit.simulation._steps import first_lost, over_own_steps
 
 TURNS = 4
 """Replicas of a lane that take turns on a CPU."""
@@ -232,7 +232,7 @@ def _advance(
         key, start, own = replica
 
         def save(now: Deep, ends: tuple[Array, Array]) -> tuple[Deep, tuple[Array, Any]]:
-            now = _over_steps(step, constants, key, *ends, now)
+            now = over_own_steps(step, constants, key, *ends, now)
             seen = None if observe is None else _observed(observe, constants, now, own)
             return now, (_outputs(network, constants, now, own), seen)
 
@@ -241,20 +241,6 @@ def _advance(
     run = jax.vmap(alone) if together else partial(jax.lax.map, alone)
     moving, (values, seen) = run((keys, moving, fixed))
     return moving, values, None, seen
-
-
-def _over_steps(step: Any, constants: Constants, key: RandomKey, first: Array, last: Array, now: Deep) -> Deep:
-    """Steps first ≤ k < last of one replica, the indices drawn block by block."""
-    if constants.batch is None:
-        return jax.lax.fori_loop(first, last, lambda k, inner: step(k, None, inner), now)
-    size = block_steps(constants.batch)
-
-    def block(b: Array, carry: Deep) -> Deep:
-        indices = indices_of(constants, key, b)
-        body = lambda k, inner: step(k, indices[k - b * size], inner)  # noqa: E731
-        return jax.lax.fori_loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
-
-    return jax.lax.fori_loop(first // size, (last + size - 1) // size, block, now)
 
 
 def _outputs(network: Multilayer, constants: Constants, now: Deep, fixed: Fixed) -> Float[Array, " points"]:

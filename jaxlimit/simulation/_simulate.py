@@ -32,7 +32,7 @@ from jaxlimit.simulation._checks import (
     require_representable,
 )
 from jaxlimit.simulation._choose import chosen_method
-from jaxlimit.simulation._draws import REPLICA_LIMIT, replica_key, thresholds
+from jaxlimit.simulation._draws import REPLICA_LIMIT, drawn, replica_key, thresholds
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import require_room
 from jaxlimit.simulation._optimiser import Optimiser
@@ -60,7 +60,7 @@ def simulate(
     """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
 
     `width` is N for a `Shallow` network and a tuple (n_1, …, n_{L−1}) for a `Multilayer` one, whose scaling has a
-    factor per layer and its own clock: what is said of N below is said of `Shallow`.
+    factor per layer and its own clock: what is said of N below is said of `Shallow`, and of `Linearised`.
 
     Time is limit time: t means ⌊N t⌋ steps, each on `batch` fresh samples from π (the mean of their gradients), or
     on all points with their weights where `batch=None`: the population gradient E_π, which makes of the chain the
@@ -88,8 +88,8 @@ def simulate(
 
     Raises ``ValueError`` for bad arguments before any compute starts, among them float64 without the
     x64 flag and a step beyond stability, α max|ℓ''| B/N > 2 with B = max_m B_N(x_m, x_m), or λ_max(B_N diag π) where
-    a step takes all points. Warns if E c ≠ 0 with γ < 1, where no limit exists. Source: references `xavier`,
-    `normalisation`, `multilayer`.
+    a step takes all points (αηN^{1−2γ} in the place of α/N for `FixedStep`). Warns if E c ≠ 0 with γ < 1, where no
+    limit exists. Source: references `xavier`, `normalisation`, `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
@@ -135,7 +135,7 @@ def train(
     extra = np.zeros((0, inputs)) if at is None else real_array("at", at, 2)
     require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
     require_representable(problem.data.x, problem.data.y, extra, kind)
-    seen = 0 if observe is None else check_observable(observe, network, width, inputs, kind)
+    seen = 0 if observe is None else check_observable(observe, drawn(network), width, inputs, kind)
     transformation = networks.transformation(optimiser, width, inputs, kind)
     # An optimiser may work coordinate by coordinate: the span of the data is then nothing special.
     reduced = span(problem.data.x, extra) if transformation is None else Span(problem.data.x, extra, None, None)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxlimit._arguments import optional_positive_integer, positive_number, require
 from jaxlimit.paths import Samples
+from jaxlimit.scalings import PowerScaling
 from jaxlimit.simulation import _blocks, _blocks_native, _native
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._control import MARGIN, MOST_SHARING, SHARING, SHORTEST, START, Rule
@@ -130,6 +131,8 @@ class SStep(AbstractMethod):
         """What advances a lane, and what `Samples.method` will say."""
         kind, known = type(run.network).__name__, family(run.network).in_blocks
         require(known, "method", f"be Stepwise() for a {kind} network", "blocks are made for Shallow networks")
+        power = isinstance(run.problem.scaling, PowerScaling)
+        require(power, "method", "be Stepwise() for this scaling", "blocks are made for the steps of N^−γ")
         require(run.optimiser is None, "method", "be Stepwise() with an optimiser", "blocks are steps of SGD")
         rule, likely = self._rule(run)
         missing = _native.missing(run.network, run.problem.loss, run.devices)

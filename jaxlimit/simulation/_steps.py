@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from jaxlimit._typing import RandomKey
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.simulation._draws import block_steps
-from jaxlimit.simulation._state import Constants, lane_indices, product
+from jaxlimit.simulation._state import Constants, indices_of, lane_indices, product
 
 Carry = TypeVar("Carry")
 
@@ -59,6 +60,22 @@ def over_steps(
         return jax.lax.fori_loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
 
     return jax.lax.fori_loop(first // size, (last + size - 1) // size, block, lane)
+
+
+def over_own_steps(
+    step: Step[Carry], constants: Constants, key: RandomKey, first: Array, last: Array, now: Carry
+) -> Carry:
+    """Steps first ≤ k < last of one replica by itself, the indices drawn block by block."""
+    if constants.batch is None:
+        return jax.lax.fori_loop(first, last, lambda k, inner: step(k, None, inner), now)
+    size = block_steps(constants.batch)
+
+    def block(b: Array, carry: Carry) -> Carry:
+        indices = indices_of(constants, key, b)
+        body = lambda k, inner: step(k, indices[k - b * size], inner)  # noqa: E731
+        return jax.lax.fori_loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
+
+    return jax.lax.fori_loop(first // size, (last + size - 1) // size, block, now)
 
 
 def first_lost(lost: Array, finite: Array, k: Array) -> Array:

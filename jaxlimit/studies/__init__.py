@@ -19,6 +19,14 @@ from jaxlimit.studies._build_scalings import normalisation_settings as normalisa
 from jaxlimit.studies._definiteness import definiteness as definiteness
 from jaxlimit.studies._definiteness_sampled import sampled_definiteness as sampled_definiteness
 from jaxlimit.studies._mean_field import mean_field as mean_field
+from jaxlimit.studies._mild import mild as mild
+from jaxlimit.studies._mild_build import mild_arguments as mild_arguments
+from jaxlimit.studies._mild_build import mild_problem as mild_problem
+from jaxlimit.studies._mild_build import mild_settings as mild_settings
+from jaxlimit.studies._min_norm import min_norm as min_norm
+from jaxlimit.studies._min_norm_build import min_norm_arguments as min_norm_arguments
+from jaxlimit.studies._min_norm_build import min_norm_problem as min_norm_problem
+from jaxlimit.studies._min_norm_build import min_norm_settings as min_norm_settings
 from jaxlimit.studies._multilayer import multilayer as multilayer
 from jaxlimit.studies._multilayer_build import multilayer_arguments as multilayer_arguments
 from jaxlimit.studies._multilayer_build import multilayer_problem as multilayer_problem

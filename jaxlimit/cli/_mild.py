@@ -1,0 +1,137 @@
+"""``jaxlimit run mild``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+
+from jaxlimit import studies
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs, settings_from, table
+from jaxlimit.cli._output import prepare, progress_bar
+from jaxlimit.cli._points import points_table, require_inputs
+from jaxlimit.cli._study import finish
+
+
+@runs.command(name="mild")
+def mild(
+    *,
+    config: Path | None = None,
+    data: str | None = None,
+    points: Annotated[int | None, Whole] = None,
+    inputs: Annotated[int | None, Whole] = None,
+    bias: Annotated[bool, Flag] = False,
+    activation: str | None = None,
+    c: str | None = None,
+    w: str | None = None,
+    losses: Annotated[list[str] | None, Many] = None,
+    eta: float | None = None,
+    widths: Annotated[list[int] | None, Wholes] = None,
+    replicas: Annotated[int | None, Whole] = None,
+    etas: Annotated[list[float] | None, Many] = None,
+    step_width: Annotated[int | None, Whole] = None,
+    share: float | None = None,
+    horizon: float | None = None,
+    descent_replicas: Annotated[int | None, Whole] = None,
+    partition_width: Annotated[int | None, Whole] = None,
+    start_widths: Annotated[list[int] | None, Wholes] = None,
+    starts: Annotated[int | None, Whole] = None,
+    tail_ts: Annotated[list[float] | None, Many] = None,
+    seed: Annotated[int | None, Whole] = None,
+    dtype: str | None = None,
+    out: Path = Path("jaxlimit-mild"),
+    json: Annotated[bool, Flag] = False,
+) -> int:
+    """Test the early stage of training mildly parameterised ReLU networks (arXiv 2206.02139).
+
+    Trains networks by gradient descent on all points, follows which neurons see which points, compares the first
+    descent with its prediction and hitting times over widths and steps, prints a table of claims and writes figures,
+    report.html, samples.npz and config.json.
+
+    Parameters
+    ----------
+    config
+        TOML or JSON file of settings, for example the config.json of an earlier run; flags override it.
+    data
+        A function of jaxlimit.data whose targets are ±1: aligned (the default), sphere, digits.
+    points
+        Number of data points.
+    inputs
+        Number of inputs, for data that are made: aligned and sphere.
+    bias
+        Append a coordinate 1 to every point.
+    activation
+        Relu, unless told otherwise.
+    c
+        Law of the output weights, times √N, as in Rademacher.
+    w
+        Law of a neuron's input weights, as in Normal:std=0.001.
+    losses
+        As in SquaredError Logistic Exponential, which are the default.
+    eta
+        Step of gradient descent on the mean loss.
+    widths
+        Widths N over which hitting times and descent are compared, increasing.
+    replicas
+        Networks of every kind; fewer than 8 make no verdict.
+    etas
+        Steps over which hitting times are compared, increasing.
+    step_width
+        Width of the networks for that.
+    share
+        Of the loss at the start, which is to be reached.
+    horizon
+        How long to train, in units of the time that the first descent alone would take.
+    descent_replicas
+        Networks for the first descent.
+    partition_width
+        Width of the networks whose sets of neurons are followed.
+    start_widths
+        Widths at which starts without a true-living neuron are counted.
+    starts
+        Starts for that.
+    tail_ts
+        Times t = ηk at which the exponential loss is compared with 1/(t log t).
+    seed
+        Seed of all randomness.
+    dtype
+        float32 or float64.
+    out
+        Folder for the results; files of an earlier run are replaced.
+    json
+        Print one JSON object instead of the table.
+    """
+    flags: dict[str, Any] = {
+        "activation": None if activation is None else table("activation", activation),
+        "c": None if c is None else table("c", c, "law"),
+        "w": None if w is None else table("w", w, "law"),
+        "losses": None if losses is None else [table("losses", one) for one in losses],
+        "eta": eta,
+        "widths": widths,
+        "replicas": replicas,
+        "etas": etas,
+        "step_width": step_width,
+        "share": share,
+        "horizon": horizon,
+        "descent_replicas": descent_replicas,
+        "partition_width": partition_width,
+        "start_widths": start_widths,
+        "starts": starts,
+        "tail_ts": tail_ts,
+        "seed": seed,
+        "dtype": dtype,
+    }
+    given = {} if config is None else settings_from(config)
+    settings = studies.mild_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
+    if settings["dtype"] == "float64":
+        jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
+    try:
+        settings["data"] = points_table(settings["data"], None, data, points, inputs, bias)
+        require_inputs(settings["data"])
+        settings["data"] = studies.data_settings(settings["data"])
+        problem, arguments = studies.mild_problem(settings), studies.mild_arguments(settings)
+    except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
+        raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
+    prepare(out)
+    with progress_bar("simulating") as progress:
+        outcome = studies.mild(problem, **arguments, progress=progress)
+    return finish(outcome, settings, out, json)

@@ -1,0 +1,228 @@
+"""What the study of the early stage computes: networks of many widths and steps, and what is predicted of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxlimit._typing import RandomKey
+from jaxlimit.data import Data
+from jaxlimit.diagnostics import (
+    DescentRate,
+    EmptyTrueLiving,
+    PartitionConditions,
+    Patterns,
+    initial_descent_rate,
+    neuron_partition,
+    neuron_patterns,
+)
+from jaxlimit.initial import Initial, Normal
+from jaxlimit.losses import AbstractLoss
+from jaxlimit.networks import Neurons, Shallow
+from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import FixedStep
+
+SMALL_STEP = 1e-3
+"""η of the one step that shows the rate at the start: its second order is a thousandth of that rate or less."""
+
+LARGE = 3.0
+"""|w_k| over |c_k|, in root mean square, of the networks that do not satisfy |c_k| ≥ |w_k|, for contrast."""
+
+
+class Early(NamedTuple):
+    """Of one loss: the level, where training ends in t = ηk, predictions, and networks of every width and purpose."""
+
+    name: str
+    problem: Problem
+    level: float
+    end: float
+    rates: tuple[DescentRate, ...]
+    """By width."""
+    by_width: tuple[Samples, ...]
+    by_eta: tuple[Samples, ...]
+    first_step: tuple[Samples, ...]
+    """By width, one step of size SMALL_STEP."""
+    sets: Samples
+    contrast: Samples
+
+
+class Evidence(NamedTuple):
+    """Everything the study computed."""
+
+    problem: Problem
+    widths: tuple[int, ...]
+    etas: tuple[float, ...]
+    early: tuple[Early, ...]
+    conditions: tuple[PartitionConditions, PartitionConditions]
+    """Of the starts of networks that were trained: of those whose sets are followed, and of the widest ones."""
+    start_widths: tuple[int, ...]
+    starts: tuple[Samples, ...]
+    empty: tuple[EmptyTrueLiving, ...]
+    tail: Samples | None
+    tail_eta: float
+
+
+class Sets(NamedTuple):
+    """The sets of every neuron, and the smallest c_k² − |w_k|²."""
+
+    patterns: Patterns
+    balance: Float[Array, ""]
+
+
+class Observables(NamedTuple):
+    """What is looked at during training, for one data set."""
+
+    data: Data
+
+    def sets(self, parameters: Neurons, start: Neurons) -> Sets:
+        """Patterns and balance of a network."""
+        balance = jnp.min(parameters.c**2 - jnp.sum(parameters.w**2, axis=1))
+        return Sets(neuron_patterns(parameters, self.data), balance)
+
+    def empty(self, parameters: Neurons, start: Neurons) -> Bool[Array, ""]:
+        """Whether some point has no true-living neuron."""
+        return jnp.any(neuron_partition(parameters, self.data).true_living == 0)
+
+
+class Run(NamedTuple):
+    """Networks of one problem and width, their draws, where they are saved in steps, and what is looked at."""
+
+    problem: Problem
+    width: int
+    key: RandomKey
+    stops: Any
+    replicas: int
+    observe: Any = None
+
+    @property
+    def work(self) -> float:
+        """Neuron-steps of all replicas, and one more for the start."""
+        return float(self.replicas) * self.width * (1.0 + float(self.stops[-1]))
+
+
+def at_eta(problem: Problem, eta: float) -> Problem:
+    """The same problem with another step."""
+    scaling: Any = problem.scaling
+    return replace(problem, scaling=FixedStep(eta, scaling.gamma))
+
+
+def with_large_w(problem: Problem, width: int) -> Problem:
+    """The same problem with centred normal w, at this width LARGE times as large as c."""
+    network: Any = problem.network
+    law = network.initial
+    std = LARGE * math.sqrt(law.c.second_moment / problem.data.inputs) * float(width) ** law.width_power
+    large = Initial(law.c, Normal(0.0, std), law.width_power)
+    return replace(problem, network=Shallow(network.activation, large, network.train_output))
+
+
+def step_of(problem: Problem) -> float:
+    """η of a problem whose scaling is a FixedStep."""
+    scaling: Any = problem.scaling
+    return float(scaling.eta)
+
+
+def stops(end: float, eta: float) -> Any:
+    """Every step k up to t = ηk = `end`."""
+    return np.arange(0.0, np.ceil(end / eta) + 1.0)
+
+
+class Prediction(NamedTuple):
+    """Of one loss, before anything is simulated."""
+
+    problem: Problem
+    level: float
+    end: float
+    rates: tuple[DescentRate, ...]
+
+
+def predict(
+    problem: Problem, loss: AbstractLoss, widths: Sequence[int], share: float, horizon: float, key: RandomKey
+) -> Prediction:
+    """The level of the loss, the rate at the start for every width, and when to stop.
+
+    At the rate of the start the loss would fall to the level in t = (L(0) − level)/|dL/dt(0)|; training goes on for
+    `horizon` times as long.
+    """
+    given = replace(problem, loss=loss)
+    data, value = given.data, loss.value
+    at_zero: Any = value(np.zeros_like(data.y), data.y)  # type: ignore[arg-type]
+    first = float(np.asarray(at_zero, np.float64) @ data.weights)
+    rates = tuple(initial_descent_rate(given, width, key=jax.random.fold_in(key, width)) for width in widths)
+    slowest = min(-rate.value for rate in rates)
+    return Prediction(given, share * first, horizon * (1.0 - share) * first / slowest, rates)
+
+
+class Plan(NamedTuple):
+    """Which networks the study trains, and with which draws."""
+
+    key: RandomKey
+    widths: tuple[int, ...]
+    etas: tuple[float, ...]
+    replicas: int
+    descent_replicas: int
+    step_width: int
+    partition_width: int
+
+    def of_sets(self) -> RandomKey:
+        """The draws of the networks whose sets are followed."""
+        return jax.random.fold_in(self.key, 1)
+
+    def at(self, stream: int, number: int) -> RandomKey:
+        """Draws of their own for every width or step: fits and verdicts take their errors as independent."""
+        return jax.random.fold_in(jax.random.fold_in(self.key, stream), number)
+
+    def training(self, one: Prediction, data: Data) -> list[Run]:
+        """The networks of one loss: over the steps, over the widths, one small step, with their sets, with a large w.
+
+        Other losses have the same draws: no claim joins two of them.
+        """
+        given, looked, count = one.problem, Observables(data), self.replicas
+        every, small = stops(one.end, step_of(given)), at_eta(given, SMALL_STEP)
+        steps = [
+            Run(at_eta(given, eta), self.step_width, self.at(4, k), stops(one.end, eta), count)
+            for k, eta in enumerate(self.etas)
+        ]
+        widths = [Run(given, width, self.at(2, width), every, count) for width in self.widths]
+        first = [Run(small, width, self.at(3, width), np.arange(2.0), self.descent_replicas) for width in self.widths]
+        chosen = [
+            Run(problem, self.partition_width, self.of_sets(), every, count, looked.sets)
+            for problem in (given, with_large_w(given, self.partition_width))
+        ]
+        return [*steps, *widths, *first, *chosen]
+
+    def gathered(self, one: Prediction, found: Sequence[Samples]) -> Early:
+        """What came of `training`."""
+        etas, widths = len(self.etas), len(self.widths)
+        of_steps, of_widths, of_first = found[:etas], found[etas : etas + widths], found[etas + widths : -2]
+        name = type(one.problem.loss).__name__
+        return Early(
+            name,
+            one.problem,
+            one.level,
+            one.end,
+            one.rates,
+            by_width=tuple(of_widths),
+            by_eta=tuple(of_steps),
+            first_step=tuple(of_first),
+            sets=found[-2],
+            contrast=found[-1],
+        )
+
+    def starts(self, problem: Problem) -> list[Run]:
+        """The starts of the networks whose sets are followed, and of the widest ones."""
+        widest, none = self.widths[-1], np.zeros(1)
+        return [
+            Run(problem, self.partition_width, self.of_sets(), none, self.replicas, neurons),
+            Run(problem, widest, self.at(2, widest), none, self.replicas, neurons),
+        ]
+
+
+def neurons(parameters: Neurons, start: Neurons) -> Neurons:
+    """The neurons themselves, as an observable."""
+    return parameters

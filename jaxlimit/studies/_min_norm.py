@@ -1,0 +1,212 @@
+"""Where gradient descent of a wide network goes: to the solution nearest to its start, put to the test."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlimit._arguments import (
+    float_dtype,
+    instance,
+    positive_integer,
+    positive_number,
+    random_key,
+    real_array,
+    require,
+    widths_in_order,
+)
+from jaxlimit._lanes import Progress
+from jaxlimit._typing import Host, RandomKey
+from jaxlimit.activations import AbstractActivation, Erf
+from jaxlimit.claims import Report
+from jaxlimit.data import Data
+from jaxlimit.kernels import AbstractRule
+from jaxlimit.losses import SquaredError
+from jaxlimit.networks import Shallow
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import FixedStep
+from jaxlimit.simulation import AbstractMethod, simulate
+from jaxlimit.studies._min_norm_claims import claims
+from jaxlimit.studies._min_norm_evidence import Evidence, Limit, Paths, Series, beside_solutions, parameters, with_noise
+from jaxlimit.studies._min_norm_panels import panels
+from jaxlimit.studies._shares import Shares
+
+MIN_NORM_WIDTHS = (1000, 2000, 5000, 10000)
+MIN_NORM_STEPS = 1000
+MIN_NORM_REPLICAS = 16
+BESIDE = Erf()
+"""A smooth activation, beside the kink of ReLU."""
+NOISE = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+SAVES = 9
+"""Save times beside the start, evenly spaced in log steps."""
+
+
+def min_norm(
+    problem: Problem,
+    *,
+    key: RandomKey,
+    widths: Sequence[int] = MIN_NORM_WIDTHS,
+    replicas: int = MIN_NORM_REPLICAS,
+    steps: int = MIN_NORM_STEPS,
+    beside: AbstractActivation | None = BESIDE,
+    held_out: Data | None = None,
+    labels: tuple[Data, Data] | None = None,
+    shares: Sequence[float] = NOISE,
+    delta: float = 0.01,
+    rule: AbstractRule | None = None,
+    method: AbstractMethod | None = None,
+    dtype: Any = jnp.float32,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Test where full gradient descent of wide networks goes, and what that says of new points.
+
+    Each of `replicas` networks of every width trains for `steps` steps of `FixedStep(eta)` on all points and is seen
+    from its own minimum-norm solution w* = w(0) + F_0(F_0ᵀF_0)^{-1}(Y − f_0), with P the projection on the range of
+    F_0. Claims: the assumptions; |P⊥(w − w*)|² falls like m^{−1/2} in the width m, or faster, and like m^{−1} for a
+    smooth activation, of which `beside` is a second series (None for none); |w − w(0)| tends to the limit's, which for
+    long training is √((Y − f_0)ᵀH^{-1}(Y − f_0)); the neuron that moves most moves like m^{−1/2}; the error follows
+    Σ(1 − ηλ_i)^{2k}(v_i·(Y − f_0))². With `held_out` points networks tend there to
+    f_0(x) + h(x)ᵀH^{-1}(Y − f_0), trained for as long. With `labels`, data whose labels are ±1 and others to test on,
+    the proved bound √(2 yᵀH^{-1}y/n) is compared with the test loss where shares of the labels are drawn anew.
+
+    The limit has the kernel of the problem's own network, by `rule` where it has no closed form, and η is that of the
+    mean loss. Slopes and verdicts need 8 networks. Raises ``ValueError`` for bad arguments, among them a scaling that
+    is not `FixedStep` with γ = 1/2, points of unequal weight, a loss other than `SquaredError`, and a kernel that is
+    not proved positive definite, before anything is simulated. Source: references `min_norm`, `arora2019`.
+
+        >>> import jax, jaxlimit as jl
+        >>> law = jl.Initial(c=jl.initial.Rademacher())
+        >>> network = jl.networks.Shallow(jl.activations.Relu(), law, train_output=False)
+        >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=4), network, jl.FixedStep(0.5))
+        >>> small = {"widths": (16, 32), "replicas": 2, "steps": 20, "beside": None, "devices": jax.devices()[:1]}
+        >>> report = jl.studies.min_norm(problem, key=jax.random.key(0), **small)
+        >>> [claim.name for claim in report.claims]
+        ['assumptions', 'minimum norm Relu', 'movement', 'largest move', 'training curve']
+    """
+    key, sizes, last = random_key(key), widths_in_order(widths), positive_integer("steps", steps)
+    given = _checked(problem)
+    enough = positive_integer("replicas", replicas) >= 2
+    require(enough, "replicas", "be at least 2 (for a standard error)", f"it is {replicas}")
+    float_dtype(dtype)
+    network: Any = given.network
+    chosen = [] if beside is None else [instance("beside", beside, AbstractActivation)]
+    apart = all(type(one) is not type(network.activation) for one in chosen)
+    require(apart, "beside", "differ from the activation of the problem", f"both are {type(beside).__name__}")
+    _check_points("held_out", held_out, given.data)
+    noises, chance = _checked_labels(labels, shares), positive_number("delta", delta)
+    require(chance < 1, "delta", "lie between 0 and 1", f"it is {chance:g}")
+    ts = np.unique(np.concatenate([[0.0], np.round(np.geomspace(1.0, last, SAVES))]))
+    at = None if held_out is None else held_out.x
+    limit = Limit(given, ts, at, rule)
+    noise = tuple(with_noise(network, *labels, share, chance, rule) for share in noises) if labels else ()
+
+    problems = [given, *(replace(given, network=replace(network, activation=one)) for one in chosen)]
+    work = [float(width * replicas) for _ in problems for width in sizes]
+    parts = Shares(progress, work)
+
+    def run(k: int, position: int) -> Paths:
+        samples = simulate(
+            problems[k],
+            sizes[position],
+            ts,
+            replicas=replicas,
+            # Independent keys for every run: fits and verdicts take their errors as independent.
+            key=jax.random.fold_in(jax.random.fold_in(key, k), position),
+            method=method,
+            at=at if k == 0 else None,
+            observe=parameters,
+            batch=None,
+            dtype=dtype,
+            devices=devices,
+            progress=parts.part(k * len(sizes) + position),
+        )
+        return beside_solutions(problems[k], samples)
+
+    series = tuple(
+        Series(one, one.network.activation, tuple(run(k, position) for position in range(len(sizes))))  # type: ignore[attr-defined]
+        for k, one in enumerate(problems)
+    )
+    evidence = Evidence(given, series, limit, sizes, ts, replicas, noise)
+    tested, measured, remarks = claims(evidence)
+    return Report(
+        title="Where gradient descent goes: the solution nearest to the start",
+        source="Satpathi & Srikant, arXiv 2105.06569",
+        claims=tested,
+        panels=panels(evidence, measured),
+        arrays=_arrays(evidence),
+        configuration={
+            "study": "min_norm",
+            "activation": repr(network.activation),
+            "beside": None if beside is None else repr(beside),
+            "initial": repr(network.initial),
+            "train_output": network.train_output,
+            "points": given.data.points,
+            "inputs": given.data.inputs,
+            "held_out": 0 if held_out is None else held_out.points,
+            "labels": None if labels is None else [one.points for one in labels],
+            "shares": list(noises),
+            "delta": chance,
+            "scaling": repr(given.scaling),
+            "learning_rate": given.learning_rate,
+            "rule": "closed form" if rule is None else repr(rule),
+            "widths": list(sizes),
+            "replicas": replicas,
+            "steps": ts.tolist(),
+            "method": {f"{one.name}, {paths.width}": paths.method for one in series for paths in one.paths},
+            "dtype": np.dtype(dtype).name,
+        },
+        remarks=remarks,
+    )
+
+
+def _checked(problem: Problem) -> Problem:
+    given = instance("problem", problem, Problem)
+    instance("problem", given.network, Shallow, "have a network with one hidden layer")
+    kind, loss = type(given.scaling).__name__, type(given.loss).__name__
+    scaling = instance("problem", given.scaling, FixedStep, f"have the scaling FixedStep, not {kind}")
+    half = scaling.gamma == 0.5
+    require(half, "problem", "have the factor m^(−1/2) in front", f"its scaling is {scaling}")
+    require(isinstance(given.loss, SquaredError), "problem", "have the loss SquaredError", f"it has {loss}")
+    require(given.learning_rate > 0, "problem", "have a learning rate above 0", "it is 0")
+    equal = float(np.ptp(given.data.weights)) <= 1e-12 / given.data.points
+    require(equal, "problem", "have points of equal weight", "some weigh more")
+    return given
+
+
+def _check_points(name: str, points: Data | None, like: Data) -> None:
+    if points is not None:
+        inputs = instance(name, points, Data).inputs
+        require(inputs == like.inputs, name, f"have {like.inputs} inputs like the data", f"it has {inputs}")
+
+
+def _checked_labels(labels: tuple[Data, Data] | None, shares: Sequence[float]) -> tuple[float, ...]:
+    """The shares of noise; none without labels."""
+    values: Host = real_array("shares", shares, 1)
+    within = bool(np.all((values >= 0) & (values <= 1)) and np.all(np.diff(values) > 0))
+    require(within, "shares", "increase within [0, 1]", f"it is {values.tolist()}")
+    if labels is None:
+        return ()
+    pair = isinstance(labels, tuple) and len(labels) == 2 and all(isinstance(one, Data) for one in labels)
+    require(pair, "labels", "be a pair of Data, to train on and to test on", f"it is a {type(labels).__name__}")
+    _check_points("labels", labels[1], labels[0])
+    signs = all(bool(np.all(np.abs(one.y) == 1.0)) for one in labels)
+    require(signs, "labels", "have targets −1 and 1", "it has others")
+    require(labels[1].points > 1, "labels", "have two points or more to test on", "there is one")
+    return tuple(float(value) for value in values)
+
+
+def _arrays(evidence: Evidence) -> dict[str, Any]:
+    """What the figures and verdicts rest on, ready for an .npz file."""
+    arrays: dict[str, Any] = {"steps": evidence.steps, "eigenvalues": evidence.limit.values}
+    for series in evidence.series:
+        for paths in series.paths:
+            name = f"{series.name}_{paths.width}"
+            arrays[f"h_{name}"], arrays[f"distance_{name}"] = paths.values, paths.distance
+            arrays.update({f"{key}_{name}": value for key, value in paths.along._asdict().items()})
+    if evidence.noise:
+        arrays["noise"] = np.array([[one.share, one.loss, one.error, one.bound.value] for one in evidence.noise])
+    return arrays

@@ -1,0 +1,108 @@
+"""From plain settings to the problem and the arguments of the minimum-norm study."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlimit._arguments import instance, natural_number, positive_integer, require
+from jaxlimit.data import Data
+from jaxlimit.networks import Shallow
+from jaxlimit.problem import Problem
+from jaxlimit.scalings import FixedStep
+from jaxlimit.studies._build import activation_from, data_from, network_from, resolved_settings, rule_from
+from jaxlimit.studies._min_norm import MIN_NORM_REPLICAS, MIN_NORM_STEPS, MIN_NORM_WIDTHS, NOISE
+
+MIN_NORM: dict[str, Any] = {
+    "data": {"source": "polynomial", "points": 100, "inputs": 5, "power": 2, "bias": True},
+    "standardise": True,
+    "held_out": 100,
+    "activation": {"name": "Relu"},
+    "beside": {"name": "Erf"},
+    "c": {"law": "Rademacher"},
+    "w": {"law": "Normal"},
+    "train_output": False,
+    "eta": 1.0,
+    "rule": None,
+    "labels": {"source": "digits", "classes": [0, 1], "points": 250},
+    "labels_held_out": 100,
+    "shares": list(NOISE),
+    "delta": 0.01,
+    "seed": 0,
+    "dtype": "float32",
+    "widths": list(MIN_NORM_WIDTHS),
+    "replicas": MIN_NORM_REPLICAS,
+    "steps": MIN_NORM_STEPS,
+}
+"""Defaults of ``jaxlimit run min_norm``. `standardise`: points have length √inputs, before a bias, and targets mean 0
+and variance 1 over the data. `labels` None leaves the bound out."""
+
+EXTEND = ("digits", "diabetes", "teacher", "polynomial")
+"""Functions of jaxlimit.data whose first points do not depend on how many there are."""
+
+
+def min_norm_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `jaxlimit run min_norm`, put over their defaults as by `resolved_settings`."""
+    return resolved_settings(settings, MIN_NORM)
+
+
+def min_norm_problem(settings: Mapping[str, Any]) -> Problem:
+    """The problem that resolved settings describe, with steps of size `eta` of the mean loss."""
+    return Problem(_points(settings)[0], _network(settings), FixedStep(settings["eta"]))
+
+
+def min_norm_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `studies.min_norm` beside the problem, the held-out data among them."""
+    seed, dtype, labels = settings["seed"], settings["dtype"], settings["labels"]
+    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
+    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
+    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    pair: Any = None
+    if labels is not None:
+        pair = _parted(labels, "labels_held_out", positive_integer("labels_held_out", settings["labels_held_out"]))
+    return {
+        **{name: settings[name] for name in ("widths", "replicas", "steps", "shares", "delta")},
+        "key": jax.random.key(seed),
+        "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
+        "rule": None if settings["rule"] is None else rule_from(settings["rule"]),
+        "beside": None if settings["beside"] is None else activation_from(settings["beside"]),
+        "held_out": _points(settings)[1],
+        "labels": pair,
+    }
+
+
+def _network(settings: Mapping[str, Any]) -> Shallow:
+    made = network_from(settings)
+    return Shallow(made.activation, made.initial, instance("train_output", settings["train_output"], bool))
+
+
+def _points(settings: Mapping[str, Any]) -> tuple[Data, Data | None]:
+    """The data and the points after them, on the scale of the data."""
+    table, standardise = dict(settings["data"]), instance("standardise", settings["standardise"], bool)
+    count = natural_number("held_out", settings["held_out"])
+    bias = instance("data.bias", table.pop("bias", False), bool)
+    own, other = _parted(table, "held_out", count)
+    if standardise:
+        own, other = _standardised(own, own), None if other is None else _standardised(other, own)
+    return (own.with_bias(), None if other is None else other.with_bias()) if bias else (own, other)
+
+
+def _parted(table: Mapping[str, Any], name: str, count: int) -> tuple[Data, Data | None]:
+    """The first points, and those that follow them."""
+    own = data_from(table)
+    source = table.get("source")
+    require(source in EXTEND or not count, name, f"be 0 for {source} data, which have no further points", f"is {count}")
+    if not count:
+        return own, None
+    both = data_from({**table, "points": own.points + count})
+    return own, Data(both.x[own.points :], both.y[own.points :])
+
+
+def _standardised(data: Data, like: Data) -> Data:
+    """Points of length √inputs; targets less the mean of `like` and over its deviation."""
+    deviation, lengths = float(np.std(like.y)), np.linalg.norm(data.x, axis=1, keepdims=True)
+    require(deviation > 0, "standardise", "be false where all targets are the same", "it is true")
+    require(bool(np.all(lengths > 0)), "standardise", "be false where a point is zero", "it is true")
+    return Data(data.x * (np.sqrt(data.inputs) / lengths), (data.y - np.mean(like.y)) / deviation)

@@ -1,0 +1,330 @@
+"""From the evidence of the minimum-norm study to claims."""
+
+import math
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import scipy.special
+
+from jaxlimit._typing import Host
+from jaxlimit.activations import Relu
+from jaxlimit.claims import Claim, Remark, Verdict, above, below, number
+from jaxlimit.initial import Normal, Rademacher
+from jaxlimit.statistics import ErrorAtWidth, Rate, bootstrap_rate, curve_equivalence
+from jaxlimit.studies._min_norm_evidence import Evidence, Paths, Series
+
+SOURCE, FINE = "arXiv 2105.06569", "arXiv 1901.08584"
+MARGIN = 0.15
+MOVE_MARGIN = 0.1
+CURVE_MARGIN = 0.05
+"""Of |Y − f_0|."""
+FEWEST = 8
+"""Networks at a width for a verdict that rests on their scatter."""
+LEVEL = 0.01
+
+
+class Curve(NamedTuple):
+    """By width: the mean over networks and its standard error [times]; the last entry is that at the end."""
+
+    value: tuple[Host, ...]
+    error: tuple[Host, ...]
+
+
+class Measured(NamedTuple):
+    """What the panels draw."""
+
+    orthogonal: tuple[Rate, ...]
+    """Of |P⊥(w − w*)|², by series."""
+    largest: Rate
+    outputs: Rate
+    moved: Curve
+    """|w − w(0)| over the limit's."""
+    squares: Curve
+    """|Y − u|²."""
+    predicted_squares: Curve
+    deviation: Curve
+    """(|Y − u| − the limit's)/|Y − f_0|."""
+    distances: tuple[Host, ...]
+    """Mean square distance to the limit's output on held-out points, by width [networks]."""
+
+
+def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remark, ...]]:
+    """All claims, the measurements behind them, and what is beyond the theorem."""
+    measured = _measure(evidence)
+    found = [_assumptions(evidence)]
+    found += [_orthogonal(evidence, *one) for one in zip(evidence.series, measured.orthogonal, strict=True)]
+    found += [_movement(evidence, measured), _largest(evidence, measured), _curve(evidence, measured)]
+    if measured.distances:
+        found.append(_outputs(evidence, measured))
+    if evidence.noise:
+        found.append(_generalisation(evidence))
+    return tuple(found), measured, tuple(_whole(evidence, one) for one in evidence.series)
+
+
+def _measure(evidence: Evidence) -> Measured:
+    points, limit, own = evidence.problem.data.points, evidence.limit, evidence.own.paths
+    starts = [one.values[:, 0, :points] for one in own]
+    squares = [np.sum((one.values[:, :, :points] - evidence.problem.data.y) ** 2, axis=2) for one in own]
+    wanted = [limit.squares(start) for start in starts]
+    scale = [np.sqrt(one[:, :1]) for one in squares]
+    deviation = [(np.sqrt(s) - np.sqrt(w)) / d for s, w, d in zip(squares, wanted, scale, strict=True)]
+    ratios = [one.along.moved[:, -1:] / limit.moved(start)[:, -1:] for one, start in zip(own, starts, strict=True)]
+    distances = []
+    if limit.cross is not None:
+        outputs = [limit.outputs(s, one.values[:, 0, points:]) for s, one in zip(starts, own, strict=True)]
+        distances = [
+            np.mean((one.values[:, -1, points:] - o) ** 2, axis=1) for one, o in zip(own, outputs, strict=True)
+        ]
+    return Measured(
+        tuple(squared(fitted(evidence, [one.along.orthogonal[:, -1] for one in s.paths])) for s in evidence.series),
+        fitted(evidence, [one.along.largest_move[:, -1] ** 2 for one in own]),
+        fitted(evidence, distances),
+        _averaged(ratios),
+        _averaged(squares),
+        _averaged(wanted),
+        _averaged(deviation),
+        tuple(distances),
+    )
+
+
+def fitted(evidence: Evidence, squares: list[Host]) -> Rate:
+    """The exponent of the RMS in the width; refused for few networks."""
+    few = min((one.size for one in squares), default=0)
+    if few < FEWEST:
+        reason = f"refused: a width has {few} networks, and an interval of a slope needs {FEWEST}"
+        return Rate(math.nan, -math.inf, math.inf, (), reason, 0.95, math.nan)
+    return bootstrap_rate(evidence.widths, squares)
+
+
+def squared(fit: Rate) -> Rate:
+    """The rate of the square."""
+    ends = 2 * fit.exponent, 2 * fit.low, 2 * fit.high
+    return Rate(*ends, fit.widths_used, fit.reason, fit.level, fit.coefficient**2)
+
+
+def mean_of(values: Host) -> ErrorAtWidth:
+    """Mean over networks, and its standard error; zeros where there are not two."""
+    if values.size < 2:
+        return ErrorAtWidth(0.0, 0.0)
+    return ErrorAtWidth(float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(values.size))
+
+
+def _averaged(values: list[Host]) -> Curve:
+    def error(one: Host) -> Host:
+        return np.std(one, axis=0, ddof=1) / math.sqrt(len(one)) if len(one) > 1 else np.full(one.shape[1], math.inf)
+
+    def mean(one: Host) -> Host:
+        return np.mean(one, axis=0) if len(one) else np.full(one.shape[1], math.nan)
+
+    return Curve(tuple(map(mean, values)), tuple(map(error, values)))
+
+
+def at_most(fit: Rate, exponent: float, margin: float = MARGIN) -> tuple[Verdict, str]:
+    """A bound of the exponent from above: the theorem does not say that nothing falls faster."""
+    bound, interval = exponent + margin, f"the 95% interval [{number(fit.low)}, {number(fit.high)}]"
+    if math.isnan(fit.exponent):
+        return Verdict.UNDECIDED, fit.reason
+    if fit.high <= bound:
+        return Verdict.HOLDS, f"{interval} lies below {number(bound)}"
+    if fit.low > bound:
+        return Verdict.VIOLATED, f"{interval} lies above {number(bound)}"
+    return Verdict.UNDECIDED, f"{interval} contains {number(bound)}"
+
+
+def _lost(paths: tuple[Paths, ...], verdict: Verdict, reason: str) -> tuple[Verdict, str]:
+    """Networks that are left out may be those that contradict."""
+    lost = {one.width: one.lost for one in paths if one.lost}
+    if not lost:
+        return verdict, reason
+    counts = ", ".join(f"{count} at width {width}" for width, count in lost.items())
+    return Verdict.UNDECIDED, f"networks that diverged or whose F_0ᵀF_0 is not proved positive definite: {counts}"
+
+
+def _assumptions(evidence: Evidence) -> Claim:
+    network, x, limit = cast(Any, evidence.problem.network), evidence.problem.data.x, evidence.limit
+    c, w, lengths = network.initial.c, network.initial.w, np.linalg.norm(x, axis=1)
+    checks = {
+        "H proved positive definite": True,
+        "points of one length": float(np.ptp(lengths)) <= 1e-9 * float(np.max(lengths)),
+        "ReLU": isinstance(network.activation, Relu),
+        "c = ±1": isinstance(c, Rademacher) and c.scale == 1.0 and network.initial.width_power == 0.0,
+        "c fixed": not network.train_output,
+        "w centred Gaussian": isinstance(w, Normal) and w.mean == 0.0,
+    }
+    missing = [name for name, holds in checks.items() if not holds]
+    return Claim(
+        "assumptions",
+        "data, network and start are those of the theorem",
+        SOURCE,
+        f"all {len(checks)}",
+        f"{len(checks) - len(missing)} of {len(checks)} satisfied; λ_min(H) ≥ {below(limit.certificate.lower, 3)}",
+        f"λ_min certified; η = {number(limit.eta)} on the sum over points, {number(limit.eta * limit.values[-1])} of "
+        "1/λ_max, where the theorem asks for O(λ_min/(dn)²) without its constant",
+        Verdict.UNDECIDED if missing else Verdict.HOLDS,
+        f"not satisfied: {', '.join(missing)}; the conclusions are tested all the same"
+        if missing
+        else "; ".join(checks),
+    )
+
+
+def exponent_of(series: Series) -> float:
+    """Of |P⊥(w − w*)|²: a kink lets neurons change sides, a smooth σ lets F move by m^{−1/2} alone."""
+    return -1.0 if series.activation.smooth else -0.5
+
+
+def _orthogonal(evidence: Evidence, series: Series, fit: Rate) -> Claim:
+    predicted, last = exponent_of(series), mean_of(series.paths[-1].along.orthogonal[:, -1])
+    return Claim(
+        f"minimum norm {series.name}",
+        f"|P⊥(w − w*)|² after training falls like m^({predicted:g}) or faster, {evidence.replicas} networks a width",
+        SOURCE if not series.activation.smooth else f"{SOURCE}, for smooth σ its proof with Lipschitz σ'",
+        f"exponent in m at most {predicted:g} + {MARGIN:g}",
+        *_observed(fit, last),
+        *_lost(series.paths, *at_most(fit, predicted)),
+    )
+
+
+def _observed(fit: Rate, last: ErrorAtWidth) -> tuple[str, str]:
+    return (
+        "no fit" if math.isnan(fit.exponent) else f"exponent {number(fit.exponent)}",
+        f"95% bootstrap interval [{number(fit.low)}, {number(fit.high)}]; at the largest width "
+        f"{number(last.distance)} ± {number(last.standard_error, 1)}",
+    )
+
+
+def _student(count: int, tests: int) -> float:
+    """How much wider than normal the intervals of a mean of so many are."""
+    tail = 0.5 * LEVEL / tests
+    return float(scipy.special.stdtrit(count - 1, tail) / scipy.special.ndtri(tail))
+
+
+def _at_the_largest(
+    evidence: Evidence, mean: Host, error: Host, margin: float, first: float, last: float
+) -> tuple[Verdict, str]:
+    """Within the margin of 1 at the largest width. A limit is refuted only where the deviation does not fall to it."""
+    paths = evidence.own.paths
+    count, tests = len(paths[-1].values), mean.size
+    if min(len(one.values) for one in paths) < FEWEST:
+        return _lost(paths, Verdict.UNDECIDED, f"a width has fewer than {FEWEST} networks")
+    names = [f"step {step:g}" for step in evidence.steps[-tests:]]
+    wide = error * _student(count, tests)
+    found = curve_equivalence(mean, wide, np.ones(tests), margin, LEVEL, names)
+    if found.verdict is Verdict.VIOLATED and last < first:
+        reason = f"{found.reason}, but it falls with the width, from {number(first, 2)} to {number(last, 2)}"
+        return _lost(paths, Verdict.UNDECIDED, reason)
+    return _lost(paths, found.verdict, found.reason)
+
+
+def _movement(evidence: Evidence, measured: Measured) -> Claim:
+    value, error = measured.moved
+    off = [abs(float(one[-1]) - 1.0) for one in value]
+    limit, own = evidence.limit, evidence.own.paths[-1]
+    start = own.values[:, 0, : evidence.problem.data.points]
+    wanted = mean_of(limit.moved(start)[:, -1])
+    end = mean_of(own.distance)
+    verdict, reason = _at_the_largest(evidence, value[-1], error[-1], MOVE_MARGIN, off[0], off[-1])
+    return Claim(
+        "movement",
+        f"|w − w(0)| after {evidence.steps[-1]:g} steps is that of the kernel, at every width the same",
+        SOURCE,
+        f"{number(wanted.distance)} at m = {own.width}, within {MOVE_MARGIN:.0%}; |w* − w(0)| = {number(end.distance)}",
+        "over the limit's: "
+        + ", ".join(f"{number(float(v[-1]))} at {w}" for v, w in zip(value, evidence.widths, strict=True)),
+        f"standard error at the largest width {number(float(error[-1][-1]), 1)}",
+        verdict,
+        reason,
+    )
+
+
+def _largest(evidence: Evidence, measured: Measured) -> Claim:
+    last = mean_of(evidence.own.paths[-1].along.largest_move[:, -1])
+    return Claim(
+        "largest move",
+        "the neuron that moves most moves like m^(−1/2), or less",
+        SOURCE,
+        f"exponent in m at most −0.5 + {MARGIN:g}",
+        *_observed(measured.largest, last),
+        *_lost(evidence.own.paths, *at_most(measured.largest, -0.5)),
+    )
+
+
+def _curve(evidence: Evidence, measured: Measured) -> Claim:
+    value, error = measured.deviation
+    worst = [float(np.max(np.abs(one))) for one in value]
+    verdict, reason = _at_the_largest(evidence, 1.0 + value[-1][1:], error[-1][1:], CURVE_MARGIN, worst[0], worst[-1])
+    at = int(np.argmax(np.abs(value[-1]))) if len(evidence.own.paths[-1].values) else 0
+    return Claim(
+        "training curve",
+        "|Y − u(k)| follows √Σ(1 − ηλ_i)^(2k)(v_i·(Y − f_0))² at every saved step",
+        FINE,
+        f"within {CURVE_MARGIN:g} of |Y − f_0| at the largest width",
+        f"off by {number(worst[-1], 2)} of it at most, at step {evidence.steps[at]:g}; by {number(worst[0], 2)} at "
+        f"width {evidence.widths[0]}",
+        f"standard error {number(float(error[-1][at]), 1)}; H known to {above(evidence.limit.radius, 1)} in norm",
+        verdict,
+        reason,
+    )
+
+
+def _outputs(evidence: Evidence, measured: Measured) -> Claim:
+    """The theorem bounds |w − w*| by O(m^{−1/4}), or the square root of what P⊥ has, and so the outputs."""
+    predicted = 0.5 * exponent_of(evidence.own)
+    last = mean_of(np.sqrt(measured.distances[-1]))
+    return Claim(
+        "kernel regression",
+        f"on {len(cast(Host, evidence.limit.cross))} held-out points networks tend to f_0(x) + h(x)ᵀH⁻¹(Y − f_0), "
+        f"trained for as long",
+        f"{SOURCE}, {FINE}",
+        f"exponent in m of the RMS distance at most {predicted:g} + {MARGIN:g}",
+        *_observed(measured.outputs, last),
+        *_lost(evidence.own.paths, *at_most(measured.outputs, predicted)),
+    )
+
+
+def _generalisation(evidence: Evidence) -> Claim:
+    """The bound is up to O(√(log(n/(λδ))/n)) with a constant that is not known: nothing can exceed it for certain."""
+    noise = evidence.noise
+    z = float(-scipy.special.ndtri(LEVEL))
+    speaks = [one for one in noise if one.bound.value < one.bound.trivial]
+    within = [one for one in speaks if one.loss + z * one.error <= one.bound.value]
+    outside = noise[0].bound.outside
+    if outside:
+        verdict, reason = Verdict.UNDECIDED, f"outside the theorem: {'; '.join(outside)}"
+    elif not speaks:
+        verdict, reason = Verdict.UNDECIDED, "at no share is the bound below the loss of predicting 0"
+    elif len(within) == len(speaks):
+        verdict, reason = Verdict.HOLDS, f"at every share where it says something, up to {speaks[-1].share:g}"
+    else:
+        beyond = next(one for one in speaks if one not in within)
+        reason = (
+            f"at the share {beyond.share:g} the loss may exceed the bound; the theorem adds "
+            f"O({number(beyond.bound.failure)}) to it, whose constant is not known"
+        )
+        verdict = Verdict.UNDECIDED
+    shown = [noise[0], *noise[-1:]] if len(noise) > 1 else list(noise)
+    return Claim(
+        "generalisation",
+        "the test loss of kernel regression, where wide networks end, is below √(2 yᵀH⁻¹y/n) where that says something",
+        f"{FINE}, {SOURCE}",
+        "; ".join(f"at most {above(one.bound.value, 3)} with {one.share:.0%} of labels redrawn" for one in shown),
+        "; ".join(f"{number(one.loss)} with {one.share:.0%}" for one in shown),
+        "; ".join(f"± {number(one.error, 1)}" for one in shown) + f"; {len(speaks)} of {len(noise)} bounds lie below "
+        "the loss of predicting 0",
+        verdict,
+        reason,
+    )
+
+
+def _whole(evidence: Evidence, series: Series) -> Remark:
+    """|w − w*|² mixes what has gone astray with what is not yet trained: it has no rate of its own."""
+    squares = [one.along.orthogonal[:, -1] + one.along.parallel[:, -1] for one in series.paths]
+    fit, last = squared(fitted(evidence, squares)), mean_of(squares[-1])
+    left = mean_of(series.paths[-1].along.parallel[:, -1])
+    slope, steps = f"exponent in m {number(fit.exponent)} over {list(evidence.widths)}", evidence.steps[-1]
+    return Remark(
+        f"distance to w*, {series.name}",
+        f"|w − w*|² = {number(last.distance)} at the largest width",
+        "no slope" if math.isnan(fit.exponent) else slope,
+        f"95% interval [{number(fit.low)}, {number(fit.high)}]; ± {number(last.standard_error, 1)}",
+        f"{number(left.distance)} of it lies in the range of F_0: what {steps:g} steps have not trained yet",
+    )

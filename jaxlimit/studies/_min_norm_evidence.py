@@ -1,0 +1,160 @@
+"""What the minimum-norm study computes: networks beside their own solutions, their limit, and the proved bound."""
+
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+
+from jaxlimit._arguments import require
+from jaxlimit._numerics import norm_bound
+from jaxlimit._typing import Host
+from jaxlimit.activations import AbstractActivation
+from jaxlimit.data import Data
+from jaxlimit.diagnostics import (
+    GeneralisationBound,
+    Lyapunov,
+    generalisation_bound,
+    kernel_regression,
+    min_norm_solution,
+)
+from jaxlimit.kernels import AbstractRule, Certificate, CertificateStatus, certify, gram
+from jaxlimit.networks import AbstractNetwork, Neurons
+from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
+
+
+class Paths(NamedTuple):
+    """The networks of one width that stayed finite and whose solution exists; `lost` counts the others.
+
+    `values` [replicas, times, points + held out]; `along` is each network's place seen from its own w*, [replicas,
+    times]; `distance` is |w* − w(0)| [replicas].
+    """
+
+    width: int
+    values: Host
+    along: Lyapunov
+    distance: Host
+    lost: int
+    method: str
+
+
+class Series(NamedTuple):
+    """The networks of one activation, by width."""
+
+    problem: Problem
+    activation: AbstractActivation
+    paths: tuple[Paths, ...]
+
+    @property
+    def name(self) -> str:
+        """That of the activation."""
+        return type(self.activation).__name__
+
+
+class Limit:
+    """What a wide network does by its kernel H alone, after k steps of size η on the sum over points.
+
+    With H = Σ λ_i v_i v_iᵀ and z_i = v_i·(Y − f_0) its error is Σ_i (1 − ηλ_i)^k z_i v_i, it has moved by the square
+    root of Σ_i (1 − (1 − ηλ_i)^k)² z_i²/λ_i, and at x it is f_0(x) + Σ_i (1 − (1 − ηλ_i)^k) (h(x)·v_i) z_i/λ_i, which
+    tends to kernel regression.
+    """
+
+    certificate: Certificate
+
+    def __init__(self, problem: Problem, steps: Host, at: Host | None, rule: AbstractRule | None):
+        data, scaling = problem.data, cast(Any, problem.scaling)
+        own = gram(problem.network, data.x, rule=rule)
+        known = own.standard_error is None
+        require(known, "rule", "bound its errors", "it is Monte Carlo, which has standard errors")
+        self.certificate = certify(own)
+        proved = self.certificate.status is CertificateStatus.PROVED_PD and self.certificate.lower > 0
+        require(proved, "problem", "have a kernel that is proved positive definite", f"of this one: {self.certificate}")
+        self.radius = 0.0 if own.radius is None else norm_bound(own.radius)
+        self.eta = problem.learning_rate * scaling.eta / data.points
+        self.y = data.y
+        self.values, self.vectors = np.linalg.eigh(own.value)
+        self.left = (1.0 - self.eta * self.values) ** np.asarray(steps, np.float64)[:, None]
+        self.cross = None if at is None else gram(problem.network, at, data.x, rule=rule).value @ self.vectors
+
+    def squares(self, start: Host) -> Host:
+        """|Y − u(k)|² [replicas, times] from f_0 [replicas, points]."""
+        return cast(Host, self._along(start) ** 2 @ (self.left**2).T)
+
+    def moved(self, start: Host) -> Host:
+        """|w(k) − w(0)| [replicas, times]."""
+        return np.sqrt((self._along(start) ** 2 / self.values) @ ((1.0 - self.left) ** 2).T)
+
+    def outputs(self, start: Host, at: Host) -> Host:
+        """Outputs after the last step [replicas, held out], from f_0 there [replicas, held out] and on the data."""
+        found = (self._along(start) * (1.0 - self.left[-1]) / self.values) @ cast(Host, self.cross).T
+        return cast(Host, at + found)
+
+    def _along(self, start: Host) -> Host:
+        return cast(Host, (self.y - start) @ self.vectors)
+
+
+class Noise(NamedTuple):
+    """A share of labels drawn anew: the bound, and the loss min(|f_KR − y|, 1) on held-out points with its error."""
+
+    share: float
+    bound: GeneralisationBound
+    loss: float
+    error: float
+
+
+class Evidence(NamedTuple):
+    """Everything the study computed; the first series is that of the problem itself."""
+
+    problem: Problem
+    series: tuple[Series, ...]
+    limit: Limit
+    widths: tuple[int, ...]
+    steps: Host
+    replicas: int
+    noise: tuple[Noise, ...]
+
+    @property
+    def own(self) -> Series:
+        """The problem's own networks."""
+        return self.series[0]
+
+
+def parameters(now: Neurons, start: Neurons) -> Neurons:
+    """The neurons themselves, as an observable."""
+    return now
+
+
+def beside_solutions(problem: Problem, samples: Samples) -> Paths:
+    """Every network seen from the solution nearest to its own start, which is the first save."""
+    values, seen, distances, kept = np.asarray(samples.values, np.float64), [], [], []
+    for r in range(samples.replicas):
+        path = jax.tree.map(lambda leaf, r=r: leaf[r], samples.observed)
+        if samples.diverged_at[r] >= 0:
+            continue
+        try:
+            found = min_norm_solution(problem, jax.tree.map(lambda leaf: leaf[0], path))
+        except ValueError:  # F_0ᵀF_0 is not proved positive definite at this width
+            continue
+        seen.append(found.along(path))
+        distances.append(found.distance)
+        kept.append(r)
+    nothing = Lyapunov(*[np.zeros((0, samples.steps.size))] * 4)
+    along = Lyapunov(*map(np.stack, zip(*seen, strict=True))) if seen else nothing
+    lost = samples.replicas - len(kept)
+    return Paths(samples.width, values[kept], along, np.array(distances), lost, samples.method)
+
+
+def with_noise(
+    network: AbstractNetwork, data: Data, held_out: Data, share: float, delta: float, rule: AbstractRule | None
+) -> Noise:
+    """The bound from noisy labels, beside the loss of kernel regression on points whose labels are as noisy.
+
+    Half of the labels drawn anew are kept, so that the loss is (1 − s/2) ℓ(f, y) + (s/2) ℓ(f, −y) without chance.
+    """
+    noisy = data.with_label_noise(share)
+    found = kernel_regression(network, noisy, held_out.x, rule)
+    losses = [np.minimum(np.abs(found.value - sign * held_out.y), 1.0) for sign in (1.0, -1.0)]
+    each = (1.0 - 0.5 * share) * losses[0] + 0.5 * share * losses[1]
+    # The loss is 1-Lipschitz in the prediction.
+    error = float(np.std(each, ddof=1)) / each.size**0.5 + float(np.max(found.error))
+    return Noise(share, generalisation_bound(network, noisy, rule, delta), float(np.mean(each)), error)

@@ -1,0 +1,197 @@
+"""The study of the early stage: its claims, planted bugs that it sees, its refusals."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+import jaxlimit as jl
+from jaxlimit.claims import Verdict
+from jaxlimit.studies import _mild, _mild_claims
+
+KEY = jax.random.key(2)
+SQUARE = (jl.SquaredError(),)
+SMALL = {
+    "losses": SQUARE,
+    "widths": (16, 32),
+    "replicas": 8,
+    "etas": (0.25,),
+    "step_width": 32,
+    "descent_replicas": 256,
+    "partition_width": 32,
+    "start_widths": (12,),
+    "starts": 2000,
+}
+HALF = jl.FixedStep(0.25, gamma=0.0)
+TINY = jl.initial.Normal(0.0, 0.001)
+
+
+def problem(data=None, w=TINY, scaling=HALF, c=None, power=-0.5, activation=None):
+    law = jl.Initial(c or jl.initial.Rademacher(), w, width_power=power)
+    network = jl.networks.Shallow(activation or jl.activations.Relu(), law)
+    return jl.Problem(data or jl.data.aligned(8, 5), network, scaling)
+
+
+def study(given=None, **changes):
+    return jl.studies.mild(given or problem(), key=KEY, devices=jax.devices()[:1], **{**SMALL, **changes})
+
+
+def by_name(report):
+    return {claim.name: claim for claim in report.claims}
+
+
+@pytest.fixture(scope="module")
+def report():
+    return study()
+
+
+def test_every_claim_carries_its_doubt_and_holds_where_there_is_enough(report):
+    names = [
+        "assumptions",
+        "monotone sets, SquaredError",
+        "descent, SquaredError",
+        "spread of the descent, SquaredError",
+        "hitting times in N, SquaredError",
+        "hitting times in η, SquaredError",
+        "empty true-living sets",
+    ]
+    assert [claim.name for claim in report.claims] == names
+    for claim in report.claims:
+        assert all((claim.statement, claim.source, claim.expected, claim.observed, claim.error, claim.reason))
+    # Two widths and one step make no slope.
+    fitted = {names[3], names[4], names[5]}
+    for claim in report.claims:
+        assert claim.verdict is (Verdict.UNDECIDED if claim.name in fitted else Verdict.HOLDS), claim.reason
+
+
+def test_without_balance_the_sets_are_not_monotone(report):
+    remark = report.remarks[0]
+    assert remark.found == "sets not monotone"
+    assert int(remark.observed.split()[0]) > 0
+    assert int(remark.observed.split()[-6]) > 0, "no c changes its sign"
+
+
+def test_the_arrays_are_what_the_verdicts_rest_on(report):
+    steps = report.arrays["g_SquaredError_first_step_32"]
+    assert steps.shape == (256, 2, 8)
+    y = report.arrays["y"]
+    descent = np.diff(np.mean((steps.astype(float) - y) ** 2 / 2, axis=2), axis=1).mean() / 1e-3
+    inner = jl.data.aligned(8, 5).x
+    inner = np.clip(inner @ inner.T, -1.0, 1.0)
+    kernel = inner * (np.pi - np.arccos(inner)) / (2 * np.pi)
+    assert descent == pytest.approx(-y @ kernel @ y / len(y) ** 2, rel=0.05)
+    assert report.arrays["living_SquaredError"].shape[0] == 8
+
+
+def test_the_panels_draw(report):
+    plots = pytest.importorskip("jaxlimit.plots")
+    for panel in report.panels:
+        assert len(plots.png_bytes(panel.draw)) > 1000
+    assert {panel.name for panel in report.panels} == {"hitting_width", "hitting_step", "descent", "loss_SquaredError"}
+
+
+def test_the_interval_of_a_share_is_that_of_clopper_and_pearson():
+    for hits in (0, 3, 40):
+        found = _mild_claims._share(np.arange(40) < hits)
+        expected = scipy.stats.binomtest(hits, 40).proportion_ci(0.99, "exact")
+        assert found == pytest.approx((hits / 40, expected.low, expected.high), rel=1e-9)
+
+
+def test_steps_after_an_output_has_passed_its_target_do_not_count():
+    values = np.array([[[0.5, -0.5], [1.5, -0.5], [0.5, -0.5]], [[0.1, 0.1], [np.nan, 0.0], [0.0, 0.0]]])
+    steps, never = np.arange(3), np.full(2, -1)
+    samples = jl.Samples(steps.astype(float), values, None, steps, never, "Stepwise", 8, 1)
+    given = problem(jl.Data([[1.0, 0.0], [-1.0, 0.5]], [1.0, -1.0]))
+    assert _mild_claims.pushes(given, samples).tolist() == [[True, False], [True, False]]
+
+
+def evidence_of(monkeypatch, **changes):
+    """The evidence of a study, caught on its way to the claims."""
+    caught = []
+
+    class StopError(Exception):
+        pass
+
+    def stop(evidence):
+        caught.append(evidence)
+        raise StopError
+
+    monkeypatch.setattr(_mild, "claims", stop)
+    with pytest.raises(StopError):
+        study(**changes)
+    return caught[0]
+
+
+ONE = {"widths": (16,), "descent_replicas": 64, "start_widths": (8,)}
+
+
+def test_planted_bugs_are_violations_and_few_networks_are_none(monkeypatch):
+    """A rate twice too large, a bound of half, sets that are read with the labels of others, seven networks."""
+    evidence = evidence_of(monkeypatch, **ONE)
+    early = evidence.early[0]
+
+    def verdicts(changed):
+        return {claim.name.split(",")[0]: claim.verdict for claim in _mild_claims.claims(changed)[0]}
+
+    found = verdicts(evidence)
+    assert found["monotone sets"] is found["descent"] is found["assumptions"] is Verdict.HOLDS
+    double = early._replace(rates=tuple(rate._replace(value=2 * rate.value) for rate in early.rates))
+    assert verdicts(evidence._replace(early=(double,)))["descent"] is Verdict.VIOLATED
+    low = tuple(one._replace(lower=one.upper / 3, upper=one.upper / 2) for one in evidence.empty)
+    assert verdicts(evidence._replace(empty=low))["empty true-living sets"] is Verdict.VIOLATED
+    swapped = early._replace(sets=early.contrast)
+    assert verdicts(evidence._replace(early=(swapped,)))["monotone sets"] is Verdict.VIOLATED
+    unbalanced = evidence.conditions[0]._replace(claimed=np.zeros(8, bool), kept=np.zeros(8, bool))
+    both = evidence._replace(early=(swapped,), conditions=(unbalanced, evidence.conditions[1]))
+    assert verdicts(both)["monotone sets"] is verdicts(both)["assumptions"] is Verdict.UNDECIDED
+    monkeypatch.setattr(_mild_claims, "FEWEST", 9)
+    assert verdicts(evidence)["monotone sets"] is Verdict.UNDECIDED
+
+
+@pytest.mark.slow
+def test_everything_holds_for_three_losses():
+    """The settings of the command with fewer widths: no claim is VIOLATED, and all HOLD but those of few starts."""
+    settings = jl.studies.mild_settings({"widths": [16, 64, 256], "starts": 20_000})
+    report = jl.studies.mild(jl.studies.mild_problem(settings), **jl.studies.mild_arguments(settings))
+    assert {claim.name: claim.verdict for claim in report.claims if claim.verdict is not Verdict.HOLDS} == {}
+    assert len(report.claims) == 18
+    assert {remark.found for remark in report.remarks} == {"sets not monotone"}
+    assert "tail" in {panel.name for panel in report.panels}
+
+
+@pytest.mark.slow
+def test_a_network_without_the_factor_is_not_flat():
+    """c = ±1 without a factor: the rate grows like N, and η·T falls."""
+    report = study(problem(power=-0.25, scaling=jl.FixedStep(0.02, gamma=0.0)), widths=(16, 32, 64), etas=(0.02,))
+    found = by_name(report)
+    assert found["assumptions"].verdict is Verdict.UNDECIDED
+    assert found["hitting times in N, SquaredError"].verdict is Verdict.VIOLATED
+
+
+UNEQUAL = jl.Data([[1.0, 0.0], [0.5, 0.5]], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("problem", lambda: study(problem(scaling=jl.Xavier()))),
+        ("problem", lambda: study(problem(UNEQUAL))),
+        ("problem", lambda: study(problem(c=jl.initial.Dirac(1.0)))),
+        ("problem", lambda: study(problem(w=jl.initial.Uniform(-1, 1)))),
+        ("losses", lambda: study(losses=())),
+        ("losses", lambda: study(losses=(jl.SquaredError(), jl.SquaredError()))),
+        ("losses", lambda: study(losses=(1,))),
+        ("etas", lambda: study(etas=(0.2, 0.1))),
+        ("replicas", lambda: study(replicas=1)),
+        ("share", lambda: study(share=1.0)),
+        ("horizon", lambda: study(horizon=0.0)),
+        ("widths", lambda: study(widths=(16, 8))),
+        ("tail_ts", lambda: study(tail_ts=(1.0, 10.0))),
+        ("step_width", lambda: study(step_width=0)),
+        ("eta", lambda: study(problem(scaling=jl.FixedStep(1e-7, gamma=0.0)))),
+    ],
+)
+def test_bad_arguments_are_refused_by_name_before_anything_is_simulated(name, call, monkeypatch):
+    monkeypatch.setattr(_mild, "simulate", None)
+    with pytest.raises(ValueError, match=f"^Argument `{name}` must"):
+        call()

@@ -1,0 +1,180 @@
+"""The minimum-norm study: what its limit foretells, planted bugs that it sees, its refusals."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlimit as jl
+from jaxlimit.claims import Verdict
+from jaxlimit.studies import _min_norm_claims as judged
+from jaxlimit.studies import _min_norm_evidence as evidence
+
+KEY = jax.random.key(3)
+DATA = jl.data.polynomial(4, 3, 2).with_bias()
+HELD_OUT = jl.Data(jl.data.sphere(5, 3, seed=1).x, np.ones(5)).with_bias()
+LABELS = jl.data.sphere(6, 5), jl.data.sphere(7, 5, seed=1)
+SMALL = {"widths": (16, 32), "replicas": 2, "steps": 20, "beside": None}
+NAMES = ["assumptions", "minimum norm Relu", "movement", "largest move", "training curve"]
+
+
+def small_problem(activation=None, c=None, loss=None, scaling=None, data=DATA, rate=1.0):
+    law = jl.Initial(c=c or jl.initial.Rademacher())
+    network = jl.networks.Shallow(activation or jl.activations.Relu(), law, train_output=False)
+    return jl.Problem(data, network, scaling or jl.FixedStep(0.5), loss or jl.losses.SquaredError(), rate)
+
+
+def study(problem=None, **changes):
+    arguments = {"key": KEY, "devices": jax.devices()[:1], **SMALL, **changes}
+    return jl.studies.min_norm(problem or small_problem(), **arguments)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return study(held_out=HELD_OUT, labels=LABELS, shares=(0.0, 0.5))
+
+
+def test_the_limit_is_gradient_descent_in_the_kernel():
+    """Step by step in NumPy: e ← e − ηHe, α ← α + ηe; the movement is √αᵀHα and outputs are f_0 + hα."""
+    problem, steps = small_problem(rate=2.0), np.array([0, 1, 3, 8])
+    limit = evidence.Limit(problem, steps, HELD_OUT.x, None)
+    kernel, cross = jl.gram(problem.network, DATA.x).value, jl.gram(problem.network, HELD_OUT.x, DATA.x).value
+    rng = np.random.default_rng(0)
+    start, at, eta = rng.standard_normal((3, 4)), rng.standard_normal((3, 5)), 2.0 * 0.5 / 4
+    for r in range(3):
+        error, alpha, found = DATA.y - start[r], np.zeros(4), []
+        for k in range(9):
+            if k in steps:
+                found.append((error @ error, np.sqrt(alpha @ kernel @ alpha)))
+            if k == 8:
+                break
+            error, alpha = error - eta * kernel @ error, alpha + eta * error
+        squares, moved = np.array(found).T
+        np.testing.assert_allclose(limit.squares(start)[r], squares, rtol=1e-11)
+        np.testing.assert_allclose(limit.moved(start)[r], moved, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(limit.outputs(start, at)[r], at[r] + cross @ alpha, rtol=1e-10)
+        curve = jl.diagnostics.training_curve(jl.gram(problem.network, DATA.x), DATA.y - start[r], eta, steps)
+        np.testing.assert_allclose(limit.squares(start)[r], curve.value, rtol=1e-11)
+
+
+def test_the_loss_with_noise_is_the_mean_over_all_labels():
+    """On a held-out point the label is y with chance 1 − s/2 and −y with s/2."""
+    network, (train, test) = small_problem().network, LABELS
+    found = evidence.with_noise(network, train, test, 0.5, 0.01, None)
+    noisy = train.with_label_noise(0.5)
+    value = jl.diagnostics.kernel_regression(network, noisy, test.x).value
+    kept, flipped = (np.minimum(np.abs(value - sign * test.y), 1.0) for sign in (1.0, -1.0))
+    assert found.loss == pytest.approx(np.mean(0.75 * kept + 0.25 * flipped), rel=1e-12)
+    assert found.bound.value == jl.diagnostics.generalisation_bound(network, noisy).value
+
+
+def test_networks_without_a_solution_of_their_own_are_counted():
+    """One neuron spans no four points in ReLU's features; one network is said to have diverged."""
+    problem, ts = small_problem(), [0.0, 2.0]
+    samples = jl.simulate(problem, 64, ts, replicas=3, key=KEY, batch=None, observe=evidence.parameters)
+    found = evidence.beside_solutions(problem, samples)
+    assert found.lost == 0
+    assert found.along.orthogonal.shape == (3, 2)
+    assert np.all(found.along.orthogonal[:, 0] < 1e-20)
+    # The start is exact, and |P(w(0) − w*)| = |w(0) − w*|, up to rounding in float64.
+    np.testing.assert_allclose(np.sqrt(found.along.parallel[:, 0]), found.distance, rtol=1e-9)
+    left = evidence.beside_solutions(problem, replace(samples, diverged_at=np.array([-1, 1, -1])))
+    assert left.lost == 1
+    np.testing.assert_array_equal(left.distance, found.distance[[0, 2]])
+    c, w = samples.observed
+    narrow = replace(samples, observed=jl.networks.Neurons(c[..., :1], w[..., :1, :]), width=1)
+    nobody = evidence.beside_solutions(problem, narrow)
+    assert nobody.lost == 3
+    assert nobody.values.shape == (0, 2, 4)
+    verdict, reason = judged._lost((left, nobody), Verdict.HOLDS, "")
+    assert verdict is Verdict.UNDECIDED
+    assert "1 at width 64, 3 at width 1" in reason
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.9, -0.4, Verdict.HOLDS), (-0.2, 0.1, Verdict.VIOLATED), (-0.6, -0.2, Verdict.UNDECIDED)],
+)
+def test_a_bound_from_above_refutes_only_slower_decay(low, high, verdict):
+    fit = jl.statistics.Rate((low + high) / 2, low, high, (1, 2, 4), "", 0.95, 1.0)
+    assert judged.at_most(fit, -0.5)[0] is verdict
+
+
+def test_every_claim_carries_its_doubt_and_few_networks_decide_nothing(report):
+    assert [claim.name for claim in report.claims] == [*NAMES, "kernel regression", "generalisation"]
+    for claim in report.claims:
+        assert all((claim.statement, claim.source, claim.expected, claim.observed, claim.error, claim.reason))
+    assert all(claim.verdict is Verdict.UNDECIDED for claim in report.claims[1:-1])
+    assert report.claims[0].verdict is Verdict.HOLDS
+    assert "a width has" in report.claims[2].reason
+    assert [remark.name for remark in report.remarks] == ["distance to w*, Relu"]
+
+
+def test_the_arrays_are_what_the_verdicts_rest_on(report):
+    assert report.arrays["h_Relu_32"].shape == (2, report.arrays["steps"].size, 9)
+    assert report.arrays["orthogonal_Relu_16"].shape == (2, report.arrays["steps"].size)
+    assert report.arrays["noise"].shape == (2, 4)
+
+
+@pytest.mark.slow
+def test_the_panels_draw(report):
+    plots = pytest.importorskip("jaxlimit.plots")
+    names = ["orthogonal", "movement", "loss", "lyapunov", "kernel_regression", "generalisation"]
+    assert [panel.name for panel in report.panels] == names
+    for panel in report.panels:
+        assert len(plots.png_bytes(panel.draw)) > 1000
+
+
+@pytest.mark.slow
+def test_the_theorem_holds_and_what_is_wrong_is_seen(monkeypatch):
+    """Planted: networks that train at half the step, and a start that is not the networks' own."""
+    data = jl.Data(np.sqrt(3) * DATA.x[:, :3], 2 * DATA.y - 1).with_bias()
+    large = {"widths": (100, 300, 1000, 3000), "replicas": 24, "steps": 200, "held_out": HELD_OUT}
+    run = lambda: {c.name: c for c in study(small_problem(data=data), **large).claims}  # noqa: E731
+    found = run()
+    assert all(claim.verdict is not Verdict.VIOLATED for claim in found.values()), found
+    for name in ("movement", "training curve", "kernel regression", "largest move"):
+        assert found[name].verdict is Verdict.HOLDS, found[name]
+    genuine = evidence.min_norm_solution
+
+    def astray(problem, start):
+        shift = 0.3 / np.sqrt(len(start.c))
+        return genuine(problem, jl.networks.Neurons(np.asarray(start.c), np.asarray(start.w, np.float64) + shift))
+
+    monkeypatch.setattr(evidence, "min_norm_solution", astray)
+    assert run()["minimum norm Relu"].verdict is Verdict.VIOLATED
+    monkeypatch.setattr(evidence, "min_norm_solution", genuine)
+    monkeypatch.setattr(jl.FixedStep, "learning_rate", lambda self, width: 0.5 * self.eta)
+    assert run()["training curve"].verdict is Verdict.VIOLATED
+
+
+UNEQUAL = jl.Data(DATA.x, DATA.y, [1.0, 1.0, 1.0, 2.0])
+PARALLEL = jl.Data([[1.0, 0.0], [2.0, 0.0]], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("problem", lambda: study(small_problem(scaling=jl.Xavier()))),
+        ("problem", lambda: study(small_problem(scaling=jl.FixedStep(0.5, gamma=0.75)))),
+        ("problem", lambda: study(small_problem(loss=jl.losses.Huber()))),
+        ("problem", lambda: study(small_problem(rate=0.0))),
+        ("problem", lambda: study(small_problem(data=UNEQUAL))),
+        ("problem", lambda: study(small_problem(data=PARALLEL))),
+        ("rule", lambda: study(rule=jl.kernels.MonteCarlo(neurons=100))),
+        ("widths", lambda: study(widths=(32, 16))),
+        ("replicas", lambda: study(replicas=1)),
+        ("steps", lambda: study(steps=0)),
+        ("beside", lambda: study(beside=jl.activations.Relu())),
+        ("held_out", lambda: study(held_out=jl.data.sphere(4, 2))),
+        ("labels", lambda: study(labels=(DATA, DATA))),
+        ("labels", lambda: study(labels=LABELS[0])),
+        ("labels", lambda: study(labels=(LABELS[0], jl.data.sphere(4, 2)))),
+        ("shares", lambda: study(labels=LABELS, shares=(0.5, 0.2))),
+        ("delta", lambda: study(delta=1.0)),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(name, call):
+    with pytest.raises(ValueError, match=f"Argument `{name}` must"):
+        call()
