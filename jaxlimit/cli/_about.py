@@ -32,9 +32,6 @@ def list_studies() -> int:
         "mild", "which neurons learn at first, how fast the loss falls, and when: at widths like log n", "2206.02139"
     )
     table.add_row(
-        "min_norm", "gradient descent goes to the solution nearest to its start, and to kernel regression", "2105.06569"
-    )
-    table.add_row(
         "definiteness", "the kernel is positive definite off the theorem's border, and singular on it", "Ito 1996"
     )
     rich.console.Console().print(table)
