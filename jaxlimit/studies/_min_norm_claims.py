@@ -93,6 +93,8 @@ def fitted(evidence: Evidence, squares: list[Host]) -> Rate:
     if few < FEWEST:
         reason = f"refused: a width has {few} networks, and an interval of a slope needs {FEWEST}"
         return Rate(math.nan, -math.inf, math.inf, (), reason, 0.95, math.nan)
+    if any(float(np.ptp(one)) == 0.0 for one in squares):
+        return Rate(math.nan, -math.inf, math.inf, (), "refused: networks of a width do not differ", 0.95, math.nan)
     return bootstrap_rate(evidence.widths, squares)
 
 
@@ -168,7 +170,10 @@ def _assumptions(evidence: Evidence) -> Claim:
 
 
 def exponent_of(series: Series) -> float:
-    """Of |P⊥(w − w*)|²: a kink lets neurons change sides, a smooth σ lets F move by m^{−1/2} alone."""
+    """Of |P⊥(w − w*)|²: at a kink a share m^{−1/2} of the neurons changes sides; a smooth σ lets F move by m^{−1/2}.
+
+    The theorem's bound O(m^{−1/2}) is that of the flow; with steps it proves O(m^{−1/4}).
+    """
     return -1.0 if series.activation.smooth else -0.5
 
 
@@ -177,7 +182,7 @@ def _orthogonal(evidence: Evidence, series: Series, fit: Rate) -> Claim:
     return Claim(
         f"minimum norm {series.name}",
         f"|P⊥(w − w*)|² after training falls like m^({predicted:g}) or faster, {evidence.replicas} networks a width",
-        SOURCE if not series.activation.smooth else f"{SOURCE}, for smooth σ its proof with Lipschitz σ'",
+        f"{SOURCE}, gradient flow" if not series.activation.smooth else f"its argument with Lipschitz σ' ({SOURCE})",
         f"exponent in m at most {predicted:g} + {MARGIN:g}",
         *_observed(fit, last),
         *_lost(series.paths, *at_most(fit, predicted)),
@@ -267,7 +272,7 @@ def _curve(evidence: Evidence, measured: Measured) -> Claim:
 
 
 def _outputs(evidence: Evidence, measured: Measured) -> Claim:
-    """The theorem bounds |w − w*| by O(m^{−1/4}), or the square root of what P⊥ has, and so the outputs."""
+    """The theorem bounds |w − w*| of the flow by O(m^{−1/4}), the root of what P⊥ has, and so the outputs."""
     predicted = 0.5 * exponent_of(evidence.own)
     last = mean_of(np.sqrt(measured.distances[-1]))
     return Claim(
