@@ -52,8 +52,8 @@ for k, gamma in enumerate(GAMMAS):
     print(f"γ = {gamma:g}: {ratio:.3f} ± {doubt:.3f} of the flow's, {variances[k] / limit_alone[k]:.2f} of the limit's")
 
 # %%
-# On the scale of logarithms the limit is a straight line. Networks leave it early, are thirty times as spread out at the
-# other end, and the flow goes with them.
+# On the scale of logarithms the limit is a straight line. Networks leave it early, their variance is thirty times as
+# large at the other end, and the flow goes with them.
 
 jl.plots.save(
     lambda ax: jl.plots.against_gamma(
