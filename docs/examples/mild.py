@@ -14,13 +14,13 @@ import numpy as np
 
 import jaxlimit as jl
 
-WIDTHS = (16, 64, 256, 1024)
+WIDTHS = (16, 32, 64, 128, 256)
 REPLICAS = 32
 
 data = jl.data.aligned(points=20, inputs=10)
 
 
-def problem(eta, std=0.001):
+def problem(eta, std=0.01):
     """The logistic loss, with steps of size η and b ~ N(0, std²)."""
     law = jl.Initial(c=jl.initial.Rademacher(), w=jl.initial.Normal(0, std), width_power=-0.5)
     network = jl.networks.Shallow(jl.activations.Relu(), law)
@@ -32,7 +32,7 @@ def problem(eta, std=0.001):
 # Gradient descent only ever adds to the true-living and false-dead neurons. The shares are means over all networks and
 # points.
 
-ETA, STEPS, WIDTH = 0.2, 120, 64
+ETA, STEPS, WIDTH = 0.05, 480, 64
 KINDS = ("true-living", "true-dead", "false-living", "false-dead")
 observed = jl.simulate(
     problem(ETA),
@@ -44,12 +44,17 @@ observed = jl.simulate(
     observe=lambda now, start: (jl.diagnostics.neuron_partition(now, data), jl.diagnostics.neuron_patterns(now, data)),
 ).observed
 shares, patterns = observed
-for step in (0, 20, STEPS):
+for step in (0, 2, 5, 10, STEPS):
     found = [part[:, step].mean() / WIDTH for part in shares]
     print(f"step {step:3d}:", ", ".join(f"{kind} {share:.2f}" for kind, share in zip(KINDS, found, strict=False)))
 
 changes = jl.diagnostics.partition_changes(patterns, data)
 print("violations:", changes.violations.sum(), "undecided by rounding:", changes.undecided.sum())
+
+first = 31
+ts = ETA * np.arange(first)
+parts = {kind: part[:, :first].mean(axis=2) / WIDTH for kind, part in zip(KINDS, shares, strict=False)}
+jl.plots.save(lambda ax: jl.plots.partition(ts, parts, ax, ylabel="share of neurons"), "mild-partition")
 
 # %%
 # With |b_k| five times |a_k| in root mean square the theorem says nothing, and the sets are not monotone: signs of a

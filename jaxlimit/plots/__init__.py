@@ -12,6 +12,7 @@ from jaxlimit.plots._definiteness import definiteness as definiteness
 from jaxlimit.plots._files import png_bytes as png_bytes
 from jaxlimit.plots._files import save as save
 from jaxlimit.plots._loss import loss as loss
+from jaxlimit.plots._partition import partition as partition
 from jaxlimit.plots._paths import paths as paths
 from jaxlimit.plots._qq import qq as qq
 from jaxlimit.plots._rate import rate as rate

@@ -37,7 +37,6 @@ from jaxlimit.studies._mild_evidence import (
     at_eta,
     predict,
     step_of,
-    stops,
 )
 from jaxlimit.studies._mild_panels import panels
 from jaxlimit.studies._shares import Shares
@@ -75,15 +74,15 @@ def mild(
 ) -> Report:
     """Test the early stage of training: networks a little wider than log n, gradient descent on all points.
 
-    Claims: the assumptions; for each of `losses`, at the problem's step η: true-living and false-dead neurons only
-    become more, true-dead and false-living ones only fewer, in all networks of width `partition_width` and all steps;
-    dL/dt at the start is the predicted −ℓ'(0)²n⁻²yᵀKy for every one of `widths` (from `descent_replicas` networks and
-    one small step) and fluctuates like N^{−1/2}; η·T is flat over `widths`, and at `step_width` over `etas`, with T the
-    first step at which L ≤ `share`·L(0). Then: some point has no true-living neuron at the start with probability at
-    most n(3/4)^N (`starts` networks at each of `start_widths`); and for the exponential loss, where it is one of
-    `losses`, t·L·log t is flat over `tail_ts`. Remarks show networks whose w is too large for the first of these.
-    Training ends at t = ηk of `horizon` times (1 − share)·L(0)/|dL/dt(0)|. What fewer than 8 networks say stays
-    UNDECIDED.
+    Claims: the assumptions; for each of `losses`: true-living and false-dead neurons only become more, true-dead and
+    false-living ones only fewer, in all networks of width `partition_width` and all steps of a tenth of the problem's
+    η, until t = (1 − share)·L(0)/|dL/dt(0)|; dL/dt at the start is the predicted −ℓ'(0)²n⁻²yᵀKy for every one of
+    `widths` (from `descent_replicas` networks and one small step) and fluctuates like N^{−1/2}; η·T is flat over
+    `widths`, and at `step_width` over `etas`, with T the first step at which L ≤ `share`·L(0). Then: some point has no
+    true-living neuron at the start with probability at most n(3/4)^N (`starts` networks at each of `start_widths`); and
+    for the exponential loss, where it is one of `losses`, t·L·log t is flat over `tail_ts`. Remarks show networks whose
+    w is too large for the first of these. Training ends at `horizon` times that t = ηk. What fewer than 8 networks say
+    stays UNDECIDED.
 
     Raises ``ValueError`` for bad arguments, among them a scaling that is not `FixedStep`, labels that are not ±1, and
     laws of the start that `initial_descent_rate` and `empty_true_living` refuse, before anything is simulated. Source:
@@ -128,7 +127,7 @@ def mild(
     empty = tuple(empty_true_living(problem, width) for width in begun)
     predictions = [predict(problem, loss, sizes, level, far, jax.random.fold_in(key, 0)) for loss in chosen]
     for one in predictions:
-        size = replicas * len(stops(one.end, step_of(problem))) * partition_width * (2 + data.points // 8)
+        size = replicas * len(one.finer_stops) * partition_width * (2 + data.points // 8)
         must, small = "be large enough for the sets of all steps to be kept", size <= MOST_PATTERNS
         require(small, "eta", must, f"with η = {step_of(problem):g} they take {size:.2g} bytes")
 

@@ -14,7 +14,7 @@ from jaxlimit.diagnostics import PartitionChanges, hitting_times, partition_chan
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, rate, rate_verdict
-from jaxlimit.studies._mild_evidence import LARGE, SMALL_STEP, Early, Evidence, step_of
+from jaxlimit.studies._mild_evidence import LARGE, SMALL_STEP, Early, Evidence, set_shares, step_of
 
 SOURCE = "arXiv 2206.02139"
 MARGIN = 0.1
@@ -169,27 +169,36 @@ def _monotone(evidence: Evidence, one: Early, changes: PartitionChanges) -> Clai
     samples, data = one.sets, evidence.problem.data
     pushed = pushes(one.problem, samples)
     violations = int(changes.violations[pushed].sum())
-    doubt = int(changes.undecided[:, :-1][pushed].sum() + changes.undecided[:, 1:][pushed].sum())
+    doubt = _misread(changes, pushed)
     pairs = int(pushed.sum()) * samples.width * data.points
     left_out = 1.0 - float(pushed.mean())
+    found = np.stack(list(set_shares(one).values()))
+    busy = float(np.mean(np.sum(np.any(np.diff(found, axis=2) != 0, axis=0) & pushed, axis=1)))
+    living = found[0].mean(axis=0)
     claimed, flips = bool(np.all(evidence.conditions[0].claimed)), int(changes.flips[pushed].sum())
     reason = _few(samples, samples.replicas) or ("" if claimed else "the conditions of the theorem are not satisfied")
     verdict = Verdict.UNDECIDED
     if not reason and violations > doubt:
         verdict, reason = Verdict.VIOLATED, changes.first
-    elif not reason and violations == 0 and pairs and doubt <= 1e-4 * pairs:
+    elif not reason and violations == 0 and busy and doubt <= 1e-4 * pairs:
         verdict, reason = Verdict.HOLDS, "no pair of a neuron and a point left a growing set or entered a shrinking one"
     elif not reason:
-        reason = "no step pushed all outputs towards their labels" if not pairs else "rounding decides too many signs"
+        reason = (
+            "rounding decides too many signs"
+            if busy
+            else "no neuron changed its set in a step that pushed every output towards its label"
+        )
     return Claim(
         f"monotone sets, {one.name}",
         "true-living and false-dead neurons only become more, true-dead and false-living ones only fewer, step by step "
         f"(N = {samples.width}, {samples.replicas} networks)",
         SOURCE,
         "0 violations",
-        f"{violations} violations of {number(float(pairs))} pairs, {flips} changes of sign of c",
-        f"rounding may decide {doubt} of them; {left_out:.1%} of the steps do not count, as some output had passed its "
-        f"target; smallest c_k² − |w_k|² on the way {number(float(np.min(samples.observed.balance)), 2)}",
+        f"{violations} violations of {number(float(pairs))} pairs, {flips} changes of sign of c; true-living from "
+        f"{living[0]:.0%} to {living[-1]:.0%} of the neurons",
+        f"rounding may decide {doubt} of them; sets change in {number(busy)} steps of a network, on average; "
+        f"{left_out:.1%} of the steps do not count, as some output had passed its target; "
+        f"smallest c_k² − |w_k|² on the way {number(float(np.min(samples.observed.balance)), 2)}",
         verdict,
         reason,
     )
@@ -318,15 +327,22 @@ def _contrast(one: Early, changes: PartitionChanges) -> Remark:
     pushed = pushes(one.problem, samples)
     violations, flips = np.where(pushed, changes.violations, 0), int(changes.flips[pushed].sum())
     networks, total = int(np.sum(violations.sum(axis=1) > 0)), int(violations.sum())
-    doubt = int(changes.undecided[:, :-1][pushed].sum() + changes.undecided[:, 1:][pushed].sum())
+    doubt = _misread(changes, pushed)
     first = f": {changes.first}" if changes.first else ""
     return Remark(
         f"w {LARGE:g} times as large as c, {one.name}",
-        "sets not monotone" if total > doubt else "no violation beyond rounding",
+        "sets not monotone" if total > doubt else "c changes its sign" if flips else "no violation beyond rounding",
         f"{total} violations in {networks} of {samples.replicas} networks, {flips} changes of sign of c",
         f"rounding may decide {doubt} of them",
         f"some |c_k| < |w_k|, which the theorem does not allow{first}",
     )
+
+
+def _misread(changes: PartitionChanges, counted: Host) -> int:
+    """Pairs that rounding may have misread at a save time: each shows at most one violation that is none."""
+    # Intervals count up to one of them, so that a save counts where the interval before it does.
+    saves = np.concatenate([counted[:, :1], counted], axis=1)
+    return int(changes.undecided[saves].sum())
 
 
 def _few_of(several: Sequence[Samples]) -> str:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxlimit._typing import RandomKey
+from jaxlimit._typing import Host, RandomKey
 from jaxlimit.data import Data
 from jaxlimit.diagnostics import (
     DescentRate,
@@ -31,8 +31,12 @@ from jaxlimit.scalings import FixedStep
 SMALL_STEP = 1e-3
 """η of the one step that shows the rate at the start: its second order is a thousandth of that rate or less."""
 
-LARGE = 3.0
+LARGE = 4.0
 """|w_k| over |c_k|, in root mean square, of the networks that do not satisfy |c_k| ≥ |w_k|, for contrast."""
+
+
+FINER = 10
+"""Steps in one of the problem's, where sets of neurons are followed: at η whole sets may change in a single step."""
 
 
 class Early(NamedTuple):
@@ -49,6 +53,7 @@ class Early(NamedTuple):
     first_step: tuple[Samples, ...]
     """By width, one step of size SMALL_STEP."""
     sets: Samples
+    """With steps η/FINER until `unit`, as `contrast`."""
     contrast: Samples
 
 
@@ -137,8 +142,19 @@ class Prediction(NamedTuple):
 
     problem: Problem
     level: float
+    unit: float
     end: float
     rates: tuple[DescentRate, ...]
+
+    @property
+    def finer(self) -> Problem:
+        """The problem with the steps with which sets are followed."""
+        return at_eta(self.problem, step_of(self.problem) / FINER)
+
+    @property
+    def finer_stops(self) -> Any:
+        """All of those steps until `unit`."""
+        return stops(self.unit, step_of(self.finer))
 
 
 def predict(
@@ -146,8 +162,8 @@ def predict(
 ) -> Prediction:
     """The level of the loss, the rate at the start for every width, and when to stop.
 
-    At the rate of the start the loss would fall to the level in t = (L(0) − level)/|dL/dt(0)|; training goes on for
-    `horizon` times as long.
+    At the rate of the start the loss would fall to the level in the `unit` t = (L(0) − level)/|dL/dt(0)|; training
+    goes on for `horizon` times as long.
     """
     given = replace(problem, loss=loss)
     data, value = given.data, loss.value
@@ -155,7 +171,8 @@ def predict(
     first = float(np.asarray(at_zero, np.float64) @ data.weights)
     rates = tuple(initial_descent_rate(given, width, key=jax.random.fold_in(key, width)) for width in widths)
     slowest = min(-rate.value for rate in rates)
-    return Prediction(given, share * first, horizon * (1.0 - share) * first / slowest, rates)
+    unit = (1.0 - share) * first / slowest
+    return Prediction(given, share * first, unit, horizon * unit, rates)
 
 
 class Plan(NamedTuple):
@@ -191,8 +208,8 @@ class Plan(NamedTuple):
         widths = [Run(given, width, self.at(2, width), every, count) for width in self.widths]
         first = [Run(small, width, self.at(3, width), np.arange(2.0), self.descent_replicas) for width in self.widths]
         chosen = [
-            Run(problem, self.partition_width, self.of_sets(), every, count, looked.sets)
-            for problem in (given, with_large_w(given, self.partition_width))
+            Run(problem, self.partition_width, self.of_sets(), one.finer_stops, count, looked.sets)
+            for problem in (one.finer, with_large_w(one.finer, self.partition_width))
         ]
         return [*steps, *widths, *first, *chosen]
 
@@ -226,3 +243,20 @@ class Plan(NamedTuple):
 def neurons(parameters: Neurons, start: Neurons) -> Neurons:
     """The neurons themselves, as an observable."""
     return parameters
+
+
+def set_shares(one: Early) -> dict[str, Host]:
+    """The share of neurons in each set [replicas, times], mean over the points; NaN in networks that diverged."""
+    patterns, data = one.sets.observed.patterns, one.problem.data
+    # Replica by replica: bits are eight times as many as bytes.
+    found = [_in_sets(sign, living, data) for sign, living in zip(patterns.sign, patterns.living, strict=True)]
+    kept = np.where((one.sets.diverged_at < 0)[:, None, None], np.array(found), np.nan)
+    return {name: kept[:, :, k] for k, name in enumerate(("true-living", "true-dead", "false-living", "false-dead"))}
+
+
+def _in_sets(sign: Host, living: Host, data: Data) -> Host:
+    """[times, sets] of one network."""
+    true = sign[..., None] * np.sign(data.y)
+    sees = np.unpackbits(living, axis=-1, count=data.points).astype(bool)
+    members = ((true > 0) & sees, (true > 0) & ~sees, (true < 0) & sees, (true < 0) & ~sees)
+    return np.stack([member.mean(axis=(1, 2)) for member in members], axis=1)

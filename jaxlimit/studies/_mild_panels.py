@@ -8,9 +8,9 @@ from jaxlimit.claims import Panel
 from jaxlimit.diagnostics import training_loss
 from jaxlimit.statistics import ErrorAtWidth, Rate
 from jaxlimit.studies._mild_claims import Measured
-from jaxlimit.studies._mild_evidence import Early, Evidence, step_of
+from jaxlimit.studies._mild_evidence import FINER, Early, Evidence, set_shares, step_of
 
-MOST_POINTS = 60
+MOST_POINTS = 24
 """Save times that a curve shows."""
 
 
@@ -55,11 +55,19 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
     def loss(ax: Any, one: Early) -> Any:
         from jaxlimit import plots
 
-        samples = one.by_width[-1]
-        chosen = np.unique(np.linspace(0, len(samples.steps) - 1, MOST_POINTS).astype(int))
-        ts = step_of(one.problem) * samples.steps[chosen]
-        found = training_loss(one.problem, samples)[:, chosen]
-        ax = plots.vanishing(ts, {f"{one.name}, N = {samples.width}": found}, ax, ylabel="loss $L$")
+        samples = {s.width: s for s in (one.by_width[0], one.by_width[-1])}
+        steps = one.by_width[-1].steps
+        chosen = np.unique(np.linspace(0, len(steps) - 1, MOST_POINTS).astype(int))
+        found = {f"$N={width}$": training_loss(one.problem, s)[:, chosen] for width, s in samples.items()}
+        ax = plots.vanishing(step_of(one.problem) * steps[chosen], found, ax, ylabel=f"loss $L$, {one.name}")
+        ax.set_xlabel(r"time $t = \eta k$")
+        return ax
+
+    def sets(ax: Any, one: Early) -> Any:
+        from jaxlimit import plots
+
+        ts = step_of(one.problem) / FINER * one.sets.steps
+        ax = plots.partition(ts, set_shares(one), ax, ylabel=f"share of neurons, {one.name}")
         ax.set_xlabel(r"time $t = \eta k$")
         return ax
 
@@ -79,7 +87,9 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         Panel("descent", "How much the first descent varies between networks.", spread),
     ]
     for one in evidence.early:
-        caption = f"The loss {one.name} of every network of the widest width, and their median."
+        caption = f"Neurons in the four sets, mean over the points; N = {one.sets.width}, loss {one.name}."
+        found.append(Panel(f"sets_{one.name}", caption, lambda ax, one=one: sets(ax, one)))  # type: ignore[misc]
+        caption = f"The loss {one.name} of every network of the narrowest and the widest width, and their medians."
         found.append(Panel(f"loss_{one.name}", caption, lambda ax, one=one: loss(ax, one)))  # type: ignore[misc]
     if measured.tail is not None and np.all(measured.tail[1] > 0):
         found.append(Panel("tail", "The exponential loss late in training, network by network.", tail))
