@@ -43,6 +43,19 @@ def test_the_default_is_the_setting_of_the_paper(tmp_path: Path, asked) -> None:
     assert arguments["widths"] == [1000, 2000, 5000, 10000]
     assert arguments["beside"] == jl.activations.Erf()
     assert [one.points for one in arguments["labels"]] == [250, 100]
+    assert arguments["twin"] is True
+
+
+def test_real_targets_become_labels_about_the_median_of_those_trained_on(tmp_path: Path, asked) -> None:
+    assert _min_norm.min_norm(**FEW, labels_data="diabetes", out=tmp_path) == 0
+    train, test = asked[0][1]["labels"]
+    both = jl.data.diabetes(350)
+    y = np.where(both.y > np.median(both.y[:250]), 1.0, -1.0)
+    np.testing.assert_array_equal(train.y, y[:250])
+    np.testing.assert_array_equal(test.y, y[250:])
+    np.testing.assert_array_equal(test.x, both.x[250:])
+    assert _min_norm.min_norm(config=tmp_path / "config.json", out=tmp_path) == 0
+    np.testing.assert_array_equal(asked[1][1]["labels"][0].y, train.y)
 
 
 def test_held_out_points_follow_the_data_on_its_scale(tmp_path: Path, asked) -> None:
@@ -82,6 +95,7 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
         ({"shares": [0.5, 0.1]}, "Argument `shares` must increase"),
         ({"dtype": "float16"}, "Argument `dtype` must"),
         ({"seed": -1}, "Argument `seed` must"),
+        ({"labels_data": "nothing"}, "Argument `labels.source` must"),
         ({"config": config}, "Argument `steps` must"),
     ]
     for arguments, text in cases:

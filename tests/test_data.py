@@ -212,6 +212,19 @@ def test_a_power_is_a_positive_integer(power):
         jl.data.polynomial(4, 3, power)
 
 
+def test_signs_part_targets_at_their_median_or_at_a_given_value():
+    data = jl.Data([[1.0], [2.0], [3.0], [4.0]], [0.5, -2.0, 7.0, 1.0], [1.0, 1.0, 1.0, 5.0])
+    signs = data.with_signs()
+    assert signs.y.tolist() == [-1.0, -1.0, 1.0, 1.0]
+    assert np.array_equal(signs.x, data.x)
+    assert np.array_equal(signs.weights, data.weights)
+    assert data.with_signs(-2.0).y.tolist() == [1.0, -1.0, 1.0, 1.0]
+    assert data.with_signs(9.0).y.tolist() == [-1.0] * 4
+    for y, threshold in ([1.0, 1.0], None), ([1.0, 2.0], np.nan):
+        with pytest.raises(ValueError, match=r"^Argument `threshold` must .+, but .+\.$"):
+            jl.Data([[1.0], [2.0]], y).with_signs(threshold)
+
+
 def test_label_noise_redraws_a_share_of_the_labels_and_nothing_else():
     data = jl.data.sphere(points=4000, inputs=3)
     none, some, everything = (data.with_label_noise(share, seed=1) for share in (0.0, 0.3, 1.0))

@@ -11,6 +11,9 @@ from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._points import points_table
 from jaxlimit.cli._study import built, finish
 
+LABELS = 250
+"""Labels to train on, unless a settings file says otherwise."""
+
 
 @runs.command(name="min_norm")
 def min_norm(
@@ -29,6 +32,7 @@ def min_norm(
     widths: Annotated[list[int] | None, Wholes] = None,
     replicas: Annotated[int | None, Whole] = None,
     steps: Annotated[int | None, Whole] = None,
+    labels_data: str | None = None,
     shares: Annotated[list[float] | None, Many] = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
@@ -38,9 +42,9 @@ def min_norm(
     """Test where gradient descent goes: the solution nearest to its start (arXiv 2105.06569), on the paper's data.
 
     Trains networks of several widths on all points at every step and sees each from its own minimum-norm solution;
-    compares training curves and new points with what the kernel foretells, and the test loss on digits with noisy
-    labels with the proved bound; prints a table of claims and writes figures, report.html, samples.npz and
-    config.json. The paper's Figure 1 takes --replicas 5 --steps 10000.
+    compares it with its linearised twin, training curves and new points with what the kernel foretells, and the test
+    loss with noisy labels with the proved bound; prints a table of claims and writes figures, report.html, samples.npz
+    and config.json. The paper's Figure 1 takes --replicas 5 --steps 10000.
 
     Parameters
     ----------
@@ -72,8 +76,10 @@ def min_norm(
         Networks at each width (at least 8 for a slope).
     steps
         Steps of gradient descent.
+    labels_data
+        Where labels for the bound come from: digits (the default) or diabetes, with targets parted at their median.
     shares
-        Shares of the labels of digits that are drawn anew.
+        Shares of these labels that are drawn anew.
     seed
         Seed of all randomness.
     dtype
@@ -103,6 +109,10 @@ def min_norm(
     # The default's own name keeps its other arguments, such as the power.
     source = None if isinstance(before, dict) and data == before.get("source") else data
     settings["data"] = points_table(before, None, source, points, inputs, bias)
+    labels = settings["labels"]
+    if labels_data is not None and not (isinstance(labels, dict) and labels.get("source") == labels_data):
+        count = labels["points"] if isinstance(labels, dict) and "points" in labels else LABELS
+        settings["labels"] = {"source": labels_data, "points": count}
     if settings["dtype"] == "float64":
         jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
     (problem, arguments), settings = built(

@@ -4,7 +4,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from jaxlimit._arguments import natural_number, positive_number, real_array, require
+from jaxlimit._arguments import finite_number, natural_number, positive_number, real_array, require
 from jaxlimit._numerics import with_bias
 from jaxlimit._typing import ArrayLike, Host
 
@@ -64,6 +64,25 @@ class Data(eqx.Module):
     def with_bias(self) -> "Data":
         """The same data with a coordinate 1 appended: distinct points then have distinct directions."""
         return Data(with_bias(self.x), self.y, self.weights)
+
+    def with_signs(self, threshold: float | None = None) -> "Data":
+        """The same data with labels in place of targets: 1 for y > threshold and −1 for others.
+
+        None takes the median of the targets, which parts them into halves where no two are equal. Points to test on
+        take the threshold of those trained on. Raises ``ValueError`` for a threshold that is not finite, and if no
+        target exceeds the median.
+
+            >>> import jaxlimit as jl
+            >>> jl.Data([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], [0.2, 3.0, 1.0]).with_signs().y.tolist()
+            [-1.0, 1.0, -1.0]
+        """
+        level = float(np.median(self.y)) if threshold is None else finite_number("threshold", threshold)
+        above = self.y > level
+        some = threshold is not None or bool(np.any(above))
+        require(
+            some, "threshold", "be given where no target exceeds the median", f"the median is the largest, {level:g}"
+        )
+        return Data(self.x, np.where(above, 1.0, -1.0), self.weights)
 
     def with_label_noise(self, share: float, seed: int = 0) -> "Data":
         """The same data with ⌊share · points⌋ of its labels ±1 drawn anew, +1 or −1 with equal chance.

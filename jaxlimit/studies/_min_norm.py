@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import jax
@@ -25,7 +26,8 @@ from jaxlimit.claims import Report
 from jaxlimit.data import Data
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.losses import SquaredError
-from jaxlimit.networks import Shallow
+from jaxlimit.networks import Linearised, Shallow
+from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
 from jaxlimit.simulation import AbstractMethod, simulate
@@ -52,6 +54,7 @@ def min_norm(
     replicas: int = MIN_NORM_REPLICAS,
     steps: int = MIN_NORM_STEPS,
     beside: AbstractActivation | None = BESIDE,
+    twin: bool = True,
     held_out: Data | None = None,
     labels: tuple[Data, Data] | None = None,
     shares: Sequence[float] = NOISE,
@@ -69,9 +72,11 @@ def min_norm(
     F_0. Claims: the assumptions; |P⊥(w − w*)|² falls like m^{−1/2} in the width m, or faster, and like m^{−1} for a
     smooth activation, of which `beside` is a second series (None for none); |w − w(0)| tends to the limit's, which for
     long training is √((Y − f_0)ᵀH^{-1}(Y − f_0)); the neuron that moves most moves like m^{−1/2}; the error follows
-    Σ(1 − ηλ_i)^{2k}(v_i·(Y − f_0))². With `held_out` points networks tend there to
-    f_0(x) + h(x)ᵀH^{-1}(Y − f_0), trained for as long. With `labels`, data whose labels are ±1 and others to test on,
-    the proved bound √(2 yᵀH^{-1}y/n) is compared with the test loss where shares of the labels are drawn anew.
+    Σ(1 − ηλ_i)^{2k}(v_i·(Y − f_0))²; the network's kernel A_t = F_tᵀF_t stays that of its start, and with `twin` the
+    outputs stay those of its tangent, `networks.Linearised` with the same key, both up to m^{−1/2}. With `held_out`
+    points networks tend there to f_0(x) + h(x)ᵀH^{-1}(Y − f_0), trained for as long. With `labels`, data whose labels
+    are ±1 (`Data.with_signs` makes them of real targets) and others to test on, the proved bound √(2 yᵀH^{-1}y/n) is
+    compared with the test loss where shares of the labels are drawn anew.
 
     The limit has the kernel of the problem's own network, by `rule` where it has no closed form, and η is that of the
     mean loss. Slopes and verdicts need 8 networks. Raises ``ValueError`` for bad arguments, among them a scaling that
@@ -84,8 +89,8 @@ def min_norm(
         >>> problem = jl.Problem(jl.data.sphere(points=3, inputs=4), network, jl.FixedStep(0.5))
         >>> small = {"widths": (16, 32), "replicas": 2, "steps": 20, "beside": None, "devices": jax.devices()[:1]}
         >>> report = jl.studies.min_norm(problem, key=jax.random.key(0), **small)
-        >>> [claim.name for claim in report.claims]
-        ['assumptions', 'minimum norm Relu', 'movement', 'largest move', 'training curve']
+        >>> [claim.name for claim in report.claims][1:]
+        ['minimum norm Relu', 'movement', 'largest move', 'training curve', 'kernel Relu', 'tangent twin']
     """
     key, sizes, last = random_key(key), widths_in_order(widths), positive_integer("steps", steps)
     given = _checked(problem)
@@ -94,6 +99,7 @@ def min_norm(
     float_dtype(dtype)
     network: Any = given.network
     chosen = [] if beside is None else [instance("beside", beside, AbstractActivation)]
+    coupled = instance("twin", twin, bool)
     apart = all(type(one) is not type(network.activation) for one in chosen)
     require(apart, "beside", "differ from the activation of the problem", f"both are {type(beside).__name__}")
     _check_points("held_out", held_out, given.data)
@@ -105,26 +111,30 @@ def min_norm(
     noise = tuple(with_noise(network, *labels, share, chance, rule) for share in noises) if labels else ()
 
     problems = [given, *(replace(given, network=replace(network, activation=one)) for one in chosen)]
-    work = [float(width * replicas) for _ in problems for width in sizes]
-    parts = Shares(progress, work)
+    linear = replace(given, network=Linearised(network))
+    twice = [2 if coupled and k == 0 else 1 for k in range(len(problems))]
+    work = [float(width * replicas) for copies in twice for width in sizes for _ in range(copies)]
+    parts, turns = Shares(progress, work), count()
 
     def run(k: int, position: int) -> Paths:
-        samples = simulate(
-            problems[k],
-            sizes[position],
-            ts,
-            replicas=replicas,
-            # Independent keys for every run: fits and verdicts take their errors as independent.
-            key=jax.random.fold_in(jax.random.fold_in(key, k), position),
-            method=method,
-            at=at if k == 0 else None,
-            observe=parameters,
-            batch=None,
-            dtype=dtype,
-            devices=devices,
-            progress=parts.part(k * len(sizes) + position),
-        )
-        return beside_solutions(problems[k], samples)
+        # Independent keys for every run: fits and verdicts take their errors as independent.
+        own = jax.random.fold_in(jax.random.fold_in(key, k), position)
+        shared: Any = {
+            "replicas": replicas,
+            "key": own,
+            "at": at if k == 0 else None,
+            "batch": None,
+            "dtype": dtype,
+            "devices": devices,
+        }
+
+        def trained(one: Problem, **settings: Any) -> Samples:
+            return simulate(one, sizes[position], ts, progress=parts.part(next(turns)), **shared, **settings)
+
+        samples = trained(problems[k], method=method, observe=parameters)
+        # The same key: the same start, replica by replica.
+        twins = trained(linear) if coupled and k == 0 else None
+        return beside_solutions(problems[k], samples, limit if k == 0 else None, twins)
 
     series = tuple(
         Series(one, one.network.activation, tuple(run(k, position) for position in range(len(sizes))))  # type: ignore[attr-defined]
@@ -142,6 +152,7 @@ def min_norm(
             "study": "min_norm",
             "activation": repr(network.activation),
             "beside": None if beside is None else repr(beside),
+            "twin": coupled,
             "initial": repr(network.initial),
             "train_output": network.train_output,
             "points": given.data.points,
@@ -206,6 +217,8 @@ def _arrays(evidence: Evidence) -> dict[str, Any]:
         for paths in series.paths:
             name = f"{series.name}_{paths.width}"
             arrays[f"h_{name}"], arrays[f"distance_{name}"] = paths.values, paths.distance
+            more = {"kernel": paths.kernel, "off": paths.off, "gaps": paths.gaps}
+            arrays.update({f"{key}_{name}": value for key, value in more.items() if value is not None})
             arrays.update({f"{key}_{name}": value for key, value in paths.along._asdict().items()})
     if evidence.noise:
         arrays["noise"] = np.array([[one.share, one.loss, one.error, one.bound.value] for one in evidence.noise])

@@ -21,6 +21,7 @@ MIN_NORM: dict[str, Any] = {
     "held_out": 100,
     "activation": {"name": "Relu"},
     "beside": {"name": "Erf"},
+    "twin": True,
     "c": {"law": "Rademacher"},
     "w": {"law": "Normal"},
     "train_output": False,
@@ -37,7 +38,8 @@ MIN_NORM: dict[str, Any] = {
     "steps": MIN_NORM_STEPS,
 }
 """Defaults of ``jaxlimit run min_norm``. `standardise`: points have length √inputs, before a bias, and targets mean 0
-and variance 1 over the data. `labels` None leaves the bound out."""
+and variance 1 over the data. `labels` None leaves the bound out; targets other than ±1, as those of diabetes, count as
+the signs of what exceeds the median of the points to train on."""
 
 EXTEND = ("digits", "diabetes", "teacher", "polynomial")
 """Functions of jaxlimit.data whose first points do not depend on how many there are."""
@@ -55,22 +57,32 @@ def min_norm_problem(settings: Mapping[str, Any]) -> Problem:
 
 def min_norm_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `studies.min_norm` beside the problem, the held-out data among them."""
-    seed, dtype, labels = settings["seed"], settings["dtype"], settings["labels"]
+    seed, dtype = settings["seed"], settings["dtype"]
     require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
-    pair: Any = None
-    if labels is not None:
-        pair = _parted(labels, "labels_held_out", positive_integer("labels_held_out", settings["labels_held_out"]))
     return {
-        **{name: settings[name] for name in ("widths", "replicas", "steps", "shares", "delta")},
+        **{name: settings[name] for name in ("widths", "replicas", "steps", "twin", "shares", "delta")},
         "key": jax.random.key(seed),
         "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
         "rule": None if settings["rule"] is None else rule_from(settings["rule"]),
         "beside": None if settings["beside"] is None else activation_from(settings["beside"]),
         "held_out": _points(settings)[1],
-        "labels": pair,
+        "labels": None if settings["labels"] is None else _labels(settings),
     }
+
+
+def _labels(settings: Mapping[str, Any]) -> tuple[Data, Data | None]:
+    """Labels ±1 to train and to test on, parted at one and the same value where targets are real."""
+    count = positive_integer("labels_held_out", settings["labels_held_out"])
+    table = instance("labels", settings["labels"], dict, "be a table")
+    try:
+        own, other = _parted(table, "labels_held_out", count)
+    except ValueError as error:  # it is this table that is wrong, not `data`
+        raise ValueError(str(error).replace("Argument `data", "Argument `labels", 1)) from error
+    if other is None or all(bool(np.all(np.abs(one.y) == 1.0)) for one in (own, other)):
+        return own, other
+    return own.with_signs(), other.with_signs(float(np.median(own.y)))
 
 
 def _network(settings: Mapping[str, Any]) -> Shallow:

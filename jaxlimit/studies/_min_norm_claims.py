@@ -1,6 +1,7 @@
 """From the evidence of the minimum-norm study to claims."""
 
 import math
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -10,16 +11,15 @@ from jaxlimit._typing import Host
 from jaxlimit.activations import Relu
 from jaxlimit.claims import Claim, Remark, Verdict, above, below, number
 from jaxlimit.initial import Normal, Rademacher
-from jaxlimit.statistics import ErrorAtWidth, Rate, bootstrap_rate, curve_equivalence
-from jaxlimit.studies._min_norm_evidence import Evidence, Paths, Series
+from jaxlimit.statistics import Rate, curve_equivalence
+from jaxlimit.studies._min_norm_evidence import Evidence, Noise, Series
+from jaxlimit.studies._min_norm_frozen import frozen, gaps_of, largest_gaps
+from jaxlimit.studies._min_norm_rates import FEWEST, MARGIN, at_most, fitted, lost, mean_of, observed, squared
 
 SOURCE, FINE = "arXiv 2105.06569", "arXiv 1901.08584"
-MARGIN = 0.15
 MOVE_MARGIN = 0.1
 CURVE_MARGIN = 0.05
 """Of |Y − f_0|."""
-FEWEST = 8
-"""Networks at a width for a verdict that rests on their scatter."""
 LEVEL = 0.01
 
 
@@ -46,6 +46,11 @@ class Measured(NamedTuple):
     """(|Y − u| − the limit's)/|Y − f_0|."""
     distances: tuple[Host, ...]
     """Mean square distance to the limit's output on held-out points, by width [networks]."""
+    kernels: tuple[Rate, ...]
+    """Of ‖A_t − A_0‖/‖A_0‖ after training, by series."""
+    twin: Rate
+    gaps: tuple[Host, ...]
+    """RMS distance to the tangent twin, by width [networks, times]; none without twins."""
 
 
 def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remark, ...]]:
@@ -54,6 +59,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
     found = [_assumptions(evidence)]
     found += [_orthogonal(evidence, *one) for one in zip(evidence.series, measured.orthogonal, strict=True)]
     found += [_movement(evidence, measured), _largest(evidence, measured), _curve(evidence, measured)]
+    found += frozen(evidence, measured.kernels, measured.twin)
     if measured.distances:
         found.append(_outputs(evidence, measured))
     if evidence.noise:
@@ -84,31 +90,10 @@ def _measure(evidence: Evidence) -> Measured:
         _averaged(wanted),
         _averaged(deviation),
         tuple(distances),
+        tuple(fitted(evidence, [one.kernel[:, -1] ** 2 for one in series.paths]) for series in evidence.series),
+        fitted(evidence, largest_gaps(evidence)),
+        gaps_of(evidence),
     )
-
-
-def fitted(evidence: Evidence, squares: list[Host]) -> Rate:
-    """The exponent of the RMS in the width; refused for few networks."""
-    few = min((one.size for one in squares), default=0)
-    if few < FEWEST:
-        reason = f"refused: a width has {few} networks, and an interval of a slope needs {FEWEST}"
-        return Rate(math.nan, -math.inf, math.inf, (), reason, 0.95, math.nan)
-    if any(float(np.ptp(one)) == 0.0 for one in squares):
-        return Rate(math.nan, -math.inf, math.inf, (), "refused: networks of a width do not differ", 0.95, math.nan)
-    return bootstrap_rate(evidence.widths, squares)
-
-
-def squared(fit: Rate) -> Rate:
-    """The rate of the square."""
-    ends = 2 * fit.exponent, 2 * fit.low, 2 * fit.high
-    return Rate(*ends, fit.widths_used, fit.reason, fit.level, fit.coefficient**2)
-
-
-def mean_of(values: Host) -> ErrorAtWidth:
-    """Mean over networks, and its standard error; zeros where there are not two."""
-    if values.size < 2:
-        return ErrorAtWidth(0.0, 0.0)
-    return ErrorAtWidth(float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(values.size))
 
 
 def _averaged(values: list[Host]) -> Curve:
@@ -119,27 +104,6 @@ def _averaged(values: list[Host]) -> Curve:
         return np.mean(one, axis=0) if len(one) else np.full(one.shape[1], math.nan)
 
     return Curve(tuple(map(mean, values)), tuple(map(error, values)))
-
-
-def at_most(fit: Rate, exponent: float, margin: float = MARGIN) -> tuple[Verdict, str]:
-    """A bound of the exponent from above: the theorem does not say that nothing falls faster."""
-    bound, interval = exponent + margin, f"the 95% interval [{number(fit.low)}, {number(fit.high)}]"
-    if math.isnan(fit.exponent):
-        return Verdict.UNDECIDED, fit.reason
-    if fit.high <= bound:
-        return Verdict.HOLDS, f"{interval} lies below {number(bound)}"
-    if fit.low > bound:
-        return Verdict.VIOLATED, f"{interval} lies above {number(bound)}"
-    return Verdict.UNDECIDED, f"{interval} contains {number(bound)}"
-
-
-def _lost(paths: tuple[Paths, ...], verdict: Verdict, reason: str) -> tuple[Verdict, str]:
-    """Networks that are left out may be those that contradict."""
-    lost = {one.width: one.lost for one in paths if one.lost}
-    if not lost:
-        return verdict, reason
-    counts = ", ".join(f"{count} at width {width}" for width, count in lost.items())
-    return Verdict.UNDECIDED, f"networks that diverged or whose F_0ᵀF_0 is not proved positive definite: {counts}"
 
 
 def _assumptions(evidence: Evidence) -> Claim:
@@ -184,16 +148,8 @@ def _orthogonal(evidence: Evidence, series: Series, fit: Rate) -> Claim:
         f"|P⊥(w − w*)|² after training falls like m^({predicted:g}) or faster, {evidence.replicas} networks a width",
         f"{SOURCE}, gradient flow" if not series.activation.smooth else f"its argument with Lipschitz σ' ({SOURCE})",
         f"exponent in m at most {predicted:g} + {MARGIN:g}",
-        *_observed(fit, last),
-        *_lost(series.paths, *at_most(fit, predicted)),
-    )
-
-
-def _observed(fit: Rate, last: ErrorAtWidth) -> tuple[str, str]:
-    return (
-        "no fit" if math.isnan(fit.exponent) else f"exponent {number(fit.exponent)}",
-        f"95% bootstrap interval [{number(fit.low)}, {number(fit.high)}]; at the largest width "
-        f"{number(last.distance)} ± {number(last.standard_error, 1)}",
+        *observed(fit, last),
+        *lost(series.paths, *at_most(fit, predicted)),
     )
 
 
@@ -210,14 +166,14 @@ def _at_the_largest(
     paths = evidence.own.paths
     count, tests = len(paths[-1].values), mean.size
     if min(len(one.values) for one in paths) < FEWEST:
-        return _lost(paths, Verdict.UNDECIDED, f"a width has fewer than {FEWEST} networks")
+        return lost(paths, Verdict.UNDECIDED, f"a width has fewer than {FEWEST} networks")
     names = [f"step {step:g}" for step in evidence.steps[-tests:]]
     wide = error * _student(count, tests)
     found = curve_equivalence(mean, wide, np.ones(tests), margin, LEVEL, names)
     if found.verdict is Verdict.VIOLATED and last < first:
         reason = f"{found.reason}, but it falls with the width, from {number(first, 2)} to {number(last, 2)}"
-        return _lost(paths, Verdict.UNDECIDED, reason)
-    return _lost(paths, found.verdict, found.reason)
+        return lost(paths, Verdict.UNDECIDED, reason)
+    return lost(paths, found.verdict, found.reason)
 
 
 def _movement(evidence: Evidence, measured: Measured) -> Claim:
@@ -248,8 +204,8 @@ def _largest(evidence: Evidence, measured: Measured) -> Claim:
         "the neuron that moves most moves like m^(−1/2), or less",
         SOURCE,
         f"exponent in m at most −0.5 + {MARGIN:g}",
-        *_observed(measured.largest, last),
-        *_lost(evidence.own.paths, *at_most(measured.largest, -0.5)),
+        *observed(measured.largest, last),
+        *lost(evidence.own.paths, *at_most(measured.largest, -0.5)),
     )
 
 
@@ -281,8 +237,8 @@ def _outputs(evidence: Evidence, measured: Measured) -> Claim:
         f"trained for as long",
         f"{SOURCE}, {FINE}",
         f"exponent in m of the RMS distance at most {predicted:g} + {MARGIN:g}",
-        *_observed(measured.outputs, last),
-        *_lost(evidence.own.paths, *at_most(measured.outputs, predicted)),
+        *observed(measured.outputs, last),
+        *lost(evidence.own.paths, *at_most(measured.outputs, predicted)),
     )
 
 
@@ -307,17 +263,25 @@ def _generalisation(evidence: Evidence) -> Claim:
         )
         verdict = Verdict.UNDECIDED
     shown = [noise[0], *noise[-1:]] if len(noise) > 1 else list(noise)
+    growth = f"; {_growth(noise)}" if len(noise) > 1 else ""
     return Claim(
         "generalisation",
         "the test loss of kernel regression, where wide networks end, is below √(2 yᵀH⁻¹y/n) where that says something",
         f"{FINE}, {SOURCE}",
         "; ".join(f"at most {above(one.bound.value, 3)} with {one.share:.0%} of labels redrawn" for one in shown),
-        "; ".join(f"{number(one.loss)} with {one.share:.0%}" for one in shown),
+        "; ".join(f"{number(one.loss)} with {one.share:.0%}" for one in shown) + growth,
         "; ".join(f"± {number(one.error, 1)}" for one in shown) + f"; {len(speaks)} of {len(noise)} bounds lie below "
         "the loss of predicting 0",
         verdict,
         reason,
     )
+
+
+def _growth(noise: tuple[Noise, ...]) -> str:
+    """How the bound follows the noise: a rise is proved where the next one's lower end lies above."""
+    pairs = list(pairwise(noise))
+    rises = sum(later.bound.lower > one.bound.value for one, later in pairs)
+    return f"the bound rises with the share at {rises} of {len(pairs)} steps, proved"
 
 
 def _whole(evidence: Evidence, series: Series) -> Remark:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple, cast
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -17,7 +18,7 @@ from jaxlimit.diagnostics import (
     kernel_regression,
     min_norm_solution,
 )
-from jaxlimit.kernels import AbstractRule, Certificate, CertificateStatus, certify, gram
+from jaxlimit.kernels import AbstractRule, Certificate, CertificateStatus, certify, empirical_gram, gram
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
@@ -27,7 +28,8 @@ class Paths(NamedTuple):
     """The networks of one width that stayed finite and whose solution exists; `lost` counts the others.
 
     `values` [replicas, times, points + held out]; `along` is each network's place seen from its own w*, [replicas,
-    times]; `distance` is |w* − w(0)| [replicas].
+    times]; `distance` is |w* − w(0)| [replicas]. `kernel` is ‖A_t − A_0‖/‖A_0‖ and `off` ‖A_t − H‖/‖H‖ [replicas,
+    times] of the kernel A = F_tᵀF_t on the data; `gaps` are outputs less those of the twin, like `values`.
     """
 
     width: int
@@ -36,6 +38,9 @@ class Paths(NamedTuple):
     distance: Host
     lost: int
     method: str
+    kernel: Host
+    off: Host | None
+    gaps: Host | None
 
 
 class Series(NamedTuple):
@@ -72,6 +77,7 @@ class Limit:
         self.radius = 0.0 if own.radius is None else norm_bound(own.radius)
         self.eta = problem.learning_rate * scaling.eta / data.points
         self.y = data.y
+        self.kernel = own.value
         self.values, self.vectors = np.linalg.eigh(own.value)
         self.left = (1.0 - self.eta * self.values) ** np.asarray(steps, np.float64)[:, None]
         self.cross = None if at is None else gram(problem.network, at, data.x, rule=rule).value @ self.vectors
@@ -124,24 +130,47 @@ def parameters(now: Neurons, start: Neurons) -> Neurons:
     return now
 
 
-def beside_solutions(problem: Problem, samples: Samples) -> Paths:
-    """Every network seen from the solution nearest to its own start, which is the first save."""
+def beside_solutions(
+    problem: Problem, samples: Samples, limit: Limit | None = None, twins: Samples | None = None
+) -> Paths:
+    """Every network seen from the solution nearest to its own start, which is the first save.
+
+    Beside the kernel of `limit`, and the same replicas of `twins`, linearised at their start, where these are given.
+    """
     values, seen, distances, kept = np.asarray(samples.values, np.float64), [], [], []
+    moves, offs, times = [], [], samples.steps.size
     for r in range(samples.replicas):
         path = jax.tree.map(lambda leaf, r=r: leaf[r], samples.observed)
-        if samples.diverged_at[r] >= 0:
+        if samples.diverged_at[r] >= 0 or (twins is not None and twins.diverged_at[r] >= 0):
             continue
         try:
             found = min_norm_solution(problem, jax.tree.map(lambda leaf: leaf[0], path))
         except ValueError:  # F_0ᵀF_0 is not proved positive definite at this width
             continue
+        kernels = np.asarray(_kernels(problem.network, path, problem.data.x), np.float64)
+        moves.append(_relative(kernels, kernels[0]))
+        offs.append(np.zeros(times) if limit is None else _relative(kernels, limit.kernel))
         seen.append(found.along(path))
         distances.append(found.distance)
         kept.append(r)
-    nothing = Lyapunov(*[np.zeros((0, samples.steps.size))] * 4)
+    nothing = Lyapunov(*[np.zeros((0, times))] * 4)
     along = Lyapunov(*map(np.stack, zip(*seen, strict=True))) if seen else nothing
-    lost = samples.replicas - len(kept)
-    return Paths(samples.width, values[kept], along, np.array(distances), lost, samples.method)
+    gaps = None if twins is None else values[kept] - np.asarray(twins.values, np.float64)[kept]
+    shape, lost = (len(kept), times), samples.replicas - len(kept)
+    off = None if limit is None else np.reshape(offs, shape)
+    move, distance = np.reshape(moves, shape), np.array(distances)
+    return Paths(samples.width, values[kept], along, distance, lost, samples.method, move, off, gaps)
+
+
+@eqx.filter_jit
+def _kernels(network: AbstractNetwork, parameters: Neurons, x: Host) -> jax.Array:
+    """Of one network, [times, points, points]: as precise as its parameters, in float32 to 1e-6 of its size or so."""
+    return empirical_gram(network, parameters, x)
+
+
+def _relative(kernels: Host, other: Host) -> Host:
+    """Distances in the Frobenius norm over that of the other [times]."""
+    return cast(Host, np.linalg.norm(kernels - other, axis=(1, 2)) / np.linalg.norm(other))
 
 
 def with_noise(

@@ -8,8 +8,10 @@ import numpy as np
 from jaxlimit._typing import Host
 from jaxlimit.claims import Panel
 from jaxlimit.statistics import Rate
-from jaxlimit.studies._min_norm_claims import Measured, exponent_of, mean_of
+from jaxlimit.studies._min_norm_claims import Measured, exponent_of
 from jaxlimit.studies._min_norm_evidence import Evidence
+from jaxlimit.studies._min_norm_frozen import FROZEN, largest_gaps
+from jaxlimit.studies._min_norm_rates import mean_of
 
 
 def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
@@ -71,6 +73,23 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         ax.set_ylabel("mean loss", fontsize=9)
         return _log_steps(ax)
 
+    def kernel(ax: Any) -> Any:
+        for one, fit in zip(evidence.series, measured.kernels, strict=True):
+            moves = [paths.kernel[:, -1] for paths in one.paths]
+            ax = series(ax, moves, fit, FROZEN, r"$\|A_t-A_0\|/\|A_0\|$ after training", one.name)
+        return ax
+
+    def tangent(ax: Any) -> Any:
+        gaps, label = [np.sqrt(one) for one in largest_gaps(evidence)], "largest RMS distance to the tangent twin"
+        return series(ax, gaps, measured.twin, FROZEN, label, evidence.own.name)
+
+    def frozen(ax: Any) -> Any:
+        from jaxlimit import plots
+
+        seen = {name: one[:, moved] for name, one in along.items()}
+        ax = plots.vanishing(steps[moved], seen, ax, ylabel=f"along training, $m={own[-1].width}$")
+        return _log_steps(ax)
+
     def regression(ax: Any) -> Any:
         distances = [np.sqrt(one) for one in measured.distances]
         label = "RMS distance on held-out points"
@@ -105,12 +124,42 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         ]
         if steps[-1] > 1:
             found.append(Panel("lyapunov", "Both parts of the distance to w* along training, every network.", lyapunov))
+        found.append(
+            Panel("kernel", "What training changes of the network's own kernel; the bound falls like m^(−1/2).", kernel)
+        )
+        if measured.gaps:
+            found.append(
+                Panel(
+                    "tangent",
+                    "Distance to the network linearised at its start; the bound falls like m^(−1/2).",
+                    tangent,
+                )
+            )
+        along, caption = (
+            _frozen(evidence, measured),
+            "The kernel beside its start and the limit's, and the tangent twin.",
+        )
+        # No neuron of a narrow network need change sides in the first steps, and a log axis has no zero.
+        moved = np.all([np.all(one > 0, axis=0) for one in along.values()], axis=0)
+        if np.any(moved):
+            found.append(Panel("frozen", caption, frozen))
         if measured.distances:
             found.append(Panel("kernel_regression", "Distance to kernel regression at new points.", regression))
     if evidence.noise:
         caption = "Test loss of kernel regression and the proved bound against the share of labels drawn anew."
         found.append(Panel("generalisation", caption, generalisation))
     return tuple(found)
+
+
+def _frozen(evidence: Evidence, measured: Measured) -> dict[str, Host]:
+    """What should stay small along training, of the widest networks [replicas, times]."""
+    last = evidence.own.paths[-1]
+    found = {r"$\|A_t-A_0\|/\|A_0\|$": last.kernel}
+    if last.off is not None:
+        found[r"$\|A_t-H\|/\|H\|$"] = last.off
+    if measured.gaps:
+        found["RMS distance to the twin"] = measured.gaps[-1]
+    return found
 
 
 def _log_steps(ax: Any) -> Any:

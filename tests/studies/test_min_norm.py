@@ -10,6 +10,7 @@ import jaxlimit as jl
 from jaxlimit.claims import Verdict
 from jaxlimit.studies import _min_norm_claims as judged
 from jaxlimit.studies import _min_norm_evidence as evidence
+from jaxlimit.studies import _min_norm_rates as rates
 
 KEY = jax.random.key(3)
 DATA = jl.data.polynomial(4, 3, 2).with_bias()
@@ -17,6 +18,7 @@ HELD_OUT = jl.Data(jl.data.sphere(5, 3, seed=1).x, np.ones(5)).with_bias()
 LABELS = jl.data.sphere(6, 5), jl.data.sphere(7, 5, seed=1)
 SMALL = {"widths": (16, 32), "replicas": 2, "steps": 20, "beside": None}
 NAMES = ["assumptions", "minimum norm Relu", "movement", "largest move", "training curve"]
+BESIDE = ["kernel Relu", "tangent twin"]
 
 
 def small_problem(activation=None, c=None, loss=None, scaling=None, data=DATA, rate=1.0):
@@ -77,6 +79,13 @@ def test_networks_without_a_solution_of_their_own_are_counted():
     assert found.lost == 0
     assert found.along.orthogonal.shape == (3, 2)
     assert np.all(found.along.orthogonal[:, 0] < 1e-20)
+    # The kernels in NumPy, float64: (1/N) Σ_k 1{w_k·x > 0}1{w_k·x' > 0} x·x'.
+    active = (np.asarray(samples.observed.w, np.float64) @ DATA.x.T > 0).astype(float)
+    kernels = np.einsum("rtki,rtkj->rtij", active, active) / 64 * (DATA.x @ DATA.x.T)
+    norms = np.linalg.norm(kernels - kernels[:, :1], axis=(2, 3)) / np.linalg.norm(kernels[:, :1], axis=(2, 3))
+    np.testing.assert_allclose(found.kernel, norms, atol=1e-6)
+    assert found.off is None
+    assert found.gaps is None
     # The start is exact, and |P(w(0) − w*)| = |w(0) − w*|, up to rounding in float64.
     np.testing.assert_allclose(np.sqrt(found.along.parallel[:, 0]), found.distance, rtol=1e-9)
     left = evidence.beside_solutions(problem, replace(samples, diverged_at=np.array([-1, 1, -1])))
@@ -87,7 +96,7 @@ def test_networks_without_a_solution_of_their_own_are_counted():
     nobody = evidence.beside_solutions(problem, narrow)
     assert nobody.lost == 3
     assert nobody.values.shape == (0, 2, 4)
-    verdict, reason = judged._lost((left, nobody), Verdict.HOLDS, "")
+    verdict, reason = rates.lost((left, nobody), Verdict.HOLDS, "")
     assert verdict is Verdict.UNDECIDED
     assert "1 at width 64, 3 at width 1" in reason
 
@@ -98,11 +107,11 @@ def test_networks_without_a_solution_of_their_own_are_counted():
 )
 def test_a_bound_from_above_refutes_only_slower_decay(low, high, verdict):
     fit = jl.statistics.Rate((low + high) / 2, low, high, (1, 2, 4), "", 0.95, 1.0)
-    assert judged.at_most(fit, -0.5)[0] is verdict
+    assert rates.at_most(fit, -0.5)[0] is verdict
 
 
 def test_every_claim_carries_its_doubt_and_few_networks_decide_nothing(report):
-    assert [claim.name for claim in report.claims] == [*NAMES, "kernel regression", "generalisation"]
+    assert [claim.name for claim in report.claims] == [*NAMES, *BESIDE, "kernel regression", "generalisation"]
     for claim in report.claims:
         assert all((claim.statement, claim.source, claim.expected, claim.observed, claim.error, claim.reason))
     assert all(claim.verdict is Verdict.UNDECIDED for claim in report.claims[1:-1])
@@ -115,12 +124,33 @@ def test_the_arrays_are_what_the_verdicts_rest_on(report):
     assert report.arrays["h_Relu_32"].shape == (2, report.arrays["steps"].size, 9)
     assert report.arrays["orthogonal_Relu_16"].shape == (2, report.arrays["steps"].size)
     assert report.arrays["noise"].shape == (2, 4)
+    for name in ("kernel_Relu_16", "off_Relu_32"):
+        assert report.arrays[name].shape == (2, report.arrays["steps"].size)
+    assert np.all(report.arrays["kernel_Relu_16"][:, 0] == 0)
+    assert np.all(report.arrays["off_Relu_16"] > 0)
+
+
+def test_twins_start_and_step_with_their_networks(report):
+    """One step from the same start is the same for parameters; the outputs then differ where neurons changed sides."""
+    gaps = report.arrays["gaps_Relu_32"]
+    assert gaps.shape == report.arrays["h_Relu_32"].shape
+    assert np.max(np.abs(gaps[:, 0])) < 1e-5
+    assert np.max(np.abs(gaps[:, -1])) > 1e-3
+
+
+def test_the_bound_is_said_to_rise_only_where_that_is_proved():
+    network, (train, test) = small_problem().network, LABELS
+    noise = tuple(evidence.with_noise(network, train, test, share, 0.01, None) for share in (0.0, 0.5))
+    bounds = [one.bound for one in noise]
+    assert f"at {int(bounds[1].lower > bounds[0].value)} of 1 " in judged._growth(noise)
+    assert "at 0 of 1 " in judged._growth(noise[:1] * 2)
 
 
 @pytest.mark.slow
 def test_the_panels_draw(report):
     plots = pytest.importorskip("jaxlimit.plots")
-    names = ["orthogonal", "movement", "loss", "lyapunov", "kernel_regression", "generalisation"]
+    names = ["orthogonal", "movement", "loss", "lyapunov", "kernel", "tangent", "frozen"]
+    names += ["kernel_regression", "generalisation"]
     assert [panel.name for panel in report.panels] == names
     for panel in report.panels:
         assert len(plots.png_bytes(panel.draw)) > 1000
@@ -134,7 +164,7 @@ def test_the_theorem_holds_and_what_is_wrong_is_seen(monkeypatch):
     run = lambda: {c.name: c for c in study(small_problem(data=data), **large).claims}  # noqa: E731
     found = run()
     assert all(claim.verdict is not Verdict.VIOLATED for claim in found.values()), found
-    for name in ("movement", "training curve", "kernel regression", "largest move"):
+    for name in ("movement", "training curve", "kernel regression", "largest move", *BESIDE):
         assert found[name].verdict is Verdict.HOLDS, found[name]
     genuine = evidence.min_norm_solution
 
@@ -166,6 +196,7 @@ PARALLEL = jl.Data([[1.0, 0.0], [2.0, 0.0]], [1.0, 2.0])
         ("widths", lambda: study(widths=(32, 16))),
         ("replicas", lambda: study(replicas=1)),
         ("steps", lambda: study(steps=0)),
+        ("twin", lambda: study(twin=1)),
         ("beside", lambda: study(beside=jl.activations.Relu())),
         ("held_out", lambda: study(held_out=jl.data.sphere(4, 2))),
         ("labels", lambda: study(labels=(DATA, DATA))),
