@@ -124,24 +124,17 @@ def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
         ]
         if steps[-1] > 1:
             found.append(Panel("lyapunov", "Both parts of the distance to w* along training, every network.", lyapunov))
-        found.append(
-            Panel("kernel", "What training changes of the network's own kernel; the bound falls like m^(−1/2).", kernel)
-        )
-        if measured.gaps:
-            found.append(
-                Panel(
-                    "tangent",
-                    "Distance to the network linearised at its start; the bound falls like m^(−1/2).",
-                    tangent,
-                )
-            )
-        along, caption = (
-            _frozen(evidence, measured),
-            "The kernel beside its start and the limit's, and the tangent twin.",
-        )
         # No neuron of a narrow network need change sides in the first steps, and a log axis has no zero.
+        if all(np.any(one.kernel[:, -1]) for each in evidence.series for one in each.paths):
+            caption = "What training changes of the network's own kernel; the bound falls like m^(−1/2)."
+            found.append(Panel("kernel", caption, kernel))
+        if measured.gaps and all(np.any(one) for one in measured.gaps):
+            caption = "Distance to the network linearised at its start; the bound falls like m^(−1/2)."
+            found.append(Panel("tangent", caption, tangent))
+        along = _frozen(evidence, measured)
         moved = np.all([np.all(one > 0, axis=0) for one in along.values()], axis=0)
         if np.any(moved):
+            caption = "The kernel beside its start and the limit's, and the tangent twin."
             found.append(Panel("frozen", caption, frozen))
         if measured.distances:
             found.append(Panel("kernel_regression", "Distance to kernel regression at new points.", regression))
