@@ -24,11 +24,17 @@ with contextlib.suppress(ImportError):  # a machine with an accelerator may have
     # A test process for each core: threads of BLAS would wait for each other, for as long as the work itself takes.
     threadpoolctl.threadpool_limits(1, user_api="blas")
 
+STUDIES = Path(__file__).resolve().parents[1] / "jaxlimit" / "studies"
+"""Whose examples are studies of their own, of a minute's compilation between them."""
 MAPS = 20_000
 """Memory maps of a process at which compiled programs are let go; a file of tests adds a few thousand at most."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and STUDIES in item.path.parents:
+            item.add_marker(pytest.mark.slow)
     if any(device.platform != "cpu" for device in jax.devices()):
         return
     for item in items:

@@ -89,7 +89,8 @@ def noise_by_differences(flow, cells, weights=DATA.weights, step=1e-4):
     return total
 
 
-@pytest.mark.parametrize("epsilon", [1.0, pytest.param(0.4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 0.4])
 def test_the_part_of_the_start_is_that_of_finite_differences(epsilon):
     """Neuron by neuron, from a start that the network works against."""
     flow = flow_of(epsilon)
@@ -121,6 +122,7 @@ def own_kernels(flow):
     return kernel, np.cov((c[:, None] * value).T)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_output", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_at_zero_the_noise_of_sgd_solves_its_moment_equations(train_output):
     """dP = −AP − PAᵀ + α²Cov_π[r_s B], r_s = e^{−As}ŷ, for the particles' own kernel; the grid says how far it is."""

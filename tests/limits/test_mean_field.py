@@ -27,6 +27,7 @@ def limit_of(data=THIN, particles=40, initial=None, dtype=jnp.float64, key=KEY, 
     return jl.MeanFieldLimit(problem, particles, key=key, dtype=dtype)
 
 
+@pytest.mark.slow
 def test_it_is_the_system_of_numpy_without_the_particles_random_start():
     limit = limit_of()
     expected, state = numpy_flow(1.0, THIN, "erf", np.zeros(5), TS, systems.THIN_AT)

@@ -53,10 +53,10 @@ def flow(question, start, ts, at, xi, train):
 
 
 RISING = lambda t: 1.0 + 0.5 * t  # noqa: E731
-SLOWER = [pytest.param(layers, layers == 4, marks=pytest.mark.slow) for layers in (2, 4)]
+SLOWER = [pytest.param(layers, layers == 4, marks=pytest.mark.slow) for layers in (3, 4)]
 
 
-@pytest.mark.parametrize(("layers", "biases"), [(3, True), *SLOWER])
+@pytest.mark.parametrize(("layers", "biases"), [(2, False), *SLOWER])
 def test_particles_follow_the_equation_inside_and_outside_the_span_of_the_data(layers, biases):
     """Biases, a schedule that depends on time, a layer that does not learn."""
     xi = (RISING, 0.5, *(1.0,) * (layers - 2))

@@ -150,6 +150,7 @@ def uncertain():
     return [sampled(300, 5000 + seed).law([2.0]) for seed in range(100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistic", most_slow(each(STATISTICS)))
 def test_a_law_of_few_draws_is_never_a_verdict_of_its_own(statistic, uncertain):
     """False alarms at the level, where bounds that take the law as known fail far too often."""
@@ -164,6 +165,7 @@ def test_a_law_of_few_draws_is_never_a_verdict_of_its_own(statistic, uncertain):
         laws.assert_rate_at_most(naive, 100, level, detectable=0.35)
 
 
+@pytest.mark.slow
 def test_bounds_count_the_error_of_the_law_where_it_differs_from_the_samples(uncertain):
     """True distance 0.3: mean shift of samples against uncertain laws, one-sided coverage at 95%."""
     exact, size, missed, naive = EXACT.law([2.0]), 0.3, 0, 0
@@ -210,6 +212,7 @@ def test_streamed_distances_count_the_error_of_the_law(uncertain):
         laws.assert_rate_at_most(naive, 100, 0.05, detectable=0.35)
 
 
+@pytest.mark.slow
 def test_sampled_paths_with_a_random_kernel_widen_the_comparison_of_samples():
     paths = sampled(300, limit=jl.OdeLimit).sample([2.0], 150, jax.random.key(0))
     assert len(paths.repeats) == 16
@@ -225,6 +228,7 @@ def test_sampled_paths_with_a_random_kernel_widen_the_comparison_of_samples():
     assert both.law_error.max() < 0.5 * found.law_error.max()  # the same draws of the kernel on both sides
 
 
+@pytest.mark.slow
 def test_repeats_of_sampled_paths_start_from_the_same_normals():
     """Orthonormal points: all eigenvalues of Σ are near each other, and eigenvectors of an estimate point anywhere."""
     data = jl.Data(np.eye(5), np.ones(5))

@@ -46,7 +46,9 @@ STEPS_OF_ONE = {
 }
 
 
-@pytest.mark.parametrize("gamma", [0.5, 0.75, 1.0])
+@pytest.mark.parametrize(
+    "gamma", [pytest.param(0.5, marks=pytest.mark.slow), 0.75, pytest.param(1.0, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("method", STEPS_OF_ONE)
 def test_paths_are_those_of_gradient_descent_with_the_weights(method, gamma):
     """On data of rank 3 in 5 dimensions, at points inside and outside their span."""

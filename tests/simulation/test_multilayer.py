@@ -89,7 +89,8 @@ def test_paths_are_those_of_the_oracle_inside_and_outside_the_span_of_the_data(l
     assert samples.cost == sum(WIDTHS[layers]) * samples.steps[-1]
 
 
-@pytest.mark.parametrize("batch", [2, pytest.param(None, marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [2, None])
 def test_biases_schedules_and_an_output_function_are_followed(batch):
     """ξ_1 rises with time, ξ_2 is a number, ξ_3 falls."""
     falling = lambda t: jnp.exp(-t)  # noqa: E731

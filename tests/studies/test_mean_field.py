@@ -36,6 +36,7 @@ def report():
     return study()
 
 
+@pytest.mark.slow
 def test_every_claim_carries_its_doubt(report):
     names = ["assumptions", "large numbers", "fluctuations", "fluctuations of the start", "measure moves", "contrast"]
     assert [claim.name for claim in report.claims] == names
@@ -44,10 +45,12 @@ def test_every_claim_carries_its_doubt(report):
     assert "the limit's own error" in report.claims[1].error
 
 
+@pytest.mark.slow
 def test_few_networks_never_make_fluctuations_hold(report):
     assert all(claim.verdict is Verdict.UNDECIDED for claim in report.claims[2:4])
 
 
+@pytest.mark.slow
 def test_the_arrays_are_what_the_verdicts_rest_on(report):
     ts, values = report.arrays["ts"], report.arrays["g_32_full_batch"]
     assert values.shape == (64, len(ts), 4)
@@ -56,6 +59,7 @@ def test_the_arrays_are_what_the_verdicts_rest_on(report):
     assert frozen[1] / frozen[0] < 0.8 * movement[1] / movement[0]
 
 
+@pytest.mark.slow
 def test_the_panels_draw(report):
     plots = pytest.importorskip("jaxlimit.plots")
     for panel in report.panels:
