@@ -11,6 +11,10 @@ from jaxlimit._typing import Host
 from jaxlimit.kernels import Certificate, CertificateStatus, Gram, certify
 
 
+LARGEST = 1e100
+"""Of targets: products of two, and with kernels, stay far within float64, where roundings are relative."""
+
+
 class Solution(NamedTuple):
     """α ≈ H^{-1}y [points], and a bound of |y − Hα| [points] for every matrix H within the radius of the Gram."""
 
@@ -30,9 +34,11 @@ def solve(gram: Gram, y: Host) -> Solution:
     """For a Gram that `definite` has seen.
 
     A sum of n products and y is off by (n + 2)u of the sum of their moduli, in any order; 1.01 pays for the rounding
-    of these bounds.
+    of these bounds. ``ValueError`` for targets whose squares would leave the range of float64.
     """
-    matrix = gram.value
+    matrix, largest = gram.value, float(np.max(np.abs(y)))
+    within = largest == 0.0 or 1.0 / LARGEST <= largest <= LARGEST
+    require(within, "data", f"have targets between {1 / LARGEST:g} and {LARGEST:g}", f"the largest is {largest:g}")
     coefficients = Solver(matrix)(y)
     sizes = np.abs(coefficients)
     rounding = (len(y) + 2) * UNIT * (np.abs(matrix) @ sizes + np.abs(y))

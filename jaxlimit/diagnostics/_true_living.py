@@ -11,6 +11,8 @@ from jaxlimit.initial import Rademacher
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 
+FLAT = 1e-7
+"""Deviation of w·x over |x|, relative to the largest, that may be rounding of a covariance of less than full rank."""
 SMALLEST = float(np.finfo(np.float64).tiny)
 """No upper bound is smaller."""
 
@@ -51,6 +53,9 @@ def empty_true_living(problem: Problem, width: int) -> EmptyTrueLiving:
     empty = (data.y == 0) | ~data.x.any(axis=1)
     require(not bool(empty.any()), "problem", "have no zero among points and targets", f"{int(empty.sum())} are zero")
     z, std, moved = law.w.coordinates(data.x)
+    sizes = np.linalg.norm(z, axis=1) / np.linalg.norm(data.x, axis=1)
+    flat = int(np.sum(sizes <= FLAT * np.max(sizes)))
+    require(not flat, "problem", "draw a w·x that varies at every point", f"at {flat} it does not, but for rounding")
     theta, alike = pairs(z, z, std, moved, moved).theta, np.equal.outer(np.sign(data.y), np.sign(data.y))
     single = 0.75**width
     ratio = (np.where(alike, 0.75 - theta / (4.0 * np.pi), 0.5) / 0.75) ** width  # p_ij / p_i

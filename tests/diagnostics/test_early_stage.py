@@ -199,6 +199,12 @@ REFUSED = {
     "c may be zero": ("problem", lambda: empty(with_laws(jl.initial.Discrete([-1, 0, 1], [0.25, 0.5, 0.25])), 4)),
     "w is not normal": ("problem", lambda: empty(with_laws(jl.initial.Rademacher(), UNIFORM), 4)),
     "a point at zero": ("problem", lambda: empty(with_laws(UNIFORM, x=[[0.0, 0.0], [1.0, 0.0]]), 4)),
+    "w·x is zero for a law of less than full rank": (
+        "problem",
+        lambda: empty(
+            with_laws(jl.initial.Rademacher(), jl.initial.MultivariateNormal(np.diag([1.0, 0.0])), x=np.eye(2)), 4
+        ),
+    ),
     "other points": (
         "samples",
         lambda: jl.diagnostics.training_loss(PROBLEM, samples_of(np.zeros((1, 1, 1)), [0])),

@@ -175,6 +175,11 @@ REFUSED = {
     "regression on a repeated point": ("data", lambda: jl.diagnostics.kernel_regression(NETWORK, TWICE, GOLDEN.x)),
     "inputs of new points": ("at", lambda: jl.diagnostics.kernel_regression(NETWORK, GOLDEN, GOLDEN.x[:, :2])),
     "a bound on a repeated point": ("data", lambda: bound(NETWORK, TWICE)),
+    "targets whose squares underflow": ("data", lambda: bound(NETWORK, jl.Data(GOLDEN.x, 1e-160 * GOLDEN.y))),
+    "targets whose squares overflow": (
+        "data",
+        lambda: jl.diagnostics.kernel_regression(NETWORK, jl.Data(GOLDEN.x, 1e160 * GOLDEN.y), GOLDEN.x),
+    ),
     "certainty": ("delta", lambda: bound(NETWORK, GOLDEN, delta=1.0)),
     "no certainty": ("delta", lambda: bound(NETWORK, GOLDEN, delta=0.0)),
     "arrays": ("data", lambda: bound(NETWORK, GOLDEN.x)),
