@@ -29,5 +29,6 @@ from jaxlimit.diagnostics._partition import neuron_partition as neuron_partition
 from jaxlimit.diagnostics._partition import neuron_patterns as neuron_patterns
 from jaxlimit.diagnostics._partition import partition_changes as partition_changes
 from jaxlimit.diagnostics._partition import partition_conditions as partition_conditions
+from jaxlimit.diagnostics._partition import pushed_to_labels as pushed_to_labels
 from jaxlimit.diagnostics._true_living import EmptyTrueLiving as EmptyTrueLiving
 from jaxlimit.diagnostics._true_living import empty_true_living as empty_true_living

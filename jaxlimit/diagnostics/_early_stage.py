@@ -16,10 +16,12 @@ from jaxlimit.problem import Problem
 
 
 class HittingTimes(NamedTuple):
-    """The first saved step at which the loss is at most the level, [replicas]; −1 where it never is.
+    """The first saved step at which the loss is at most the level, [replicas]; −1 where it is at no save.
 
-    The loss was above the level at step `after`, the last save before (−1 where it was below from the start), so that
-    between saves the level was first reached in (`after`, `steps`]. Where `steps` is −1, `after` is the last save.
+    At step `after`, the save before (−1 where it was below from the start), and at all saves up to it the loss was
+    above the level. If the loss is monotone between saves, as of full gradient descent with small steps, the level was
+    first reached in (`after`, `steps`]; otherwise it may have been reached earlier, between two saves, and left again.
+    So too where `steps` is −1, and `after` is the last save.
     """
 
     steps: Int[Host, " replicas"]
@@ -60,8 +62,9 @@ def hitting_times(problem: Problem, samples: Samples, level: float) -> HittingTi
     """The first saved step at which the training loss is at most `level`, replica by replica, in whole steps.
 
     In the early stage it is of order 1/η whatever the width: η·T is flat in both. Nothing is interpolated: save every
-    step to have the exact hitting time. A replica that diverged before counts as one that never hits. Raises
-    ``ValueError`` for paths of a limit, which have no steps. Source: references `mild`.
+    step to have the exact hitting time, above all of SGD, whose loss dips below the level and comes back. A replica
+    that diverged before counts as one that never hits. Raises ``ValueError`` for paths of a limit, which have no steps,
+    and for a level ≤ 0 where the loss is not negative. Source: references `mild`.
 
         >>> import jax, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Relu(), jl.Initial())
@@ -70,7 +73,7 @@ def hitting_times(problem: Problem, samples: Samples, level: float) -> HittingTi
         >>> jl.diagnostics.hitting_times(problem, samples, 1e-9).steps.tolist()
         [-1, -1]
     """
-    return _hits(training_loss(problem, samples), samples, finite_number("level", level))
+    return _hits(problem, training_loss(problem, samples), samples, finite_number("level", level))
 
 
 def early_stage(
@@ -91,15 +94,19 @@ def early_stage(
         ((2, 20), (2,), True, True)
     """
     loss = training_loss(problem, samples)
-    hitting = _hits(loss, samples, finite_number("level", level))
+    hitting = _hits(problem, loss, samples, finite_number("level", level))
     rate = initial_descent_rate(problem, samples.width, key=key, rule=rule)
     return EarlyStage(loss, float(level), hitting, rate, empty_true_living(problem, samples.width))
 
 
-def _hits(loss: Host, samples: Samples, level: float) -> HittingTimes:
+def _hits(problem: Problem, loss: Host, samples: Samples, level: float) -> HittingTimes:
     """First saves at or below the level; NaN is not below."""
     networks = samples.width != float("inf")
     require(networks, "samples", "be of networks, which make steps", "they are paths of a limit")
+    targets: Any = problem.data.y
+    seen = np.append(np.asarray(problem.loss.value(targets, targets), np.float64), loss[loss < np.inf])
+    least = float(np.min(seen))
+    require(level > 0 or least < 0, "level", "be positive for a loss that is not negative", f"it is {level:g}")
     steps = np.append(samples.steps.astype(np.int64), -1)
     hit = loss <= level
     first = np.where(hit.any(axis=1), np.argmax(hit, axis=1), loss.shape[1])

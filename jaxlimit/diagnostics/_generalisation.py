@@ -9,21 +9,26 @@ from jaxlimit._arguments import instance, positive_number, require
 from jaxlimit._numerics import UNIT
 from jaxlimit.activations import Relu
 from jaxlimit.data import Data
-from jaxlimit.diagnostics._solve import definite, solve
+from jaxlimit.diagnostics._solve import definite, solve, without_power
 from jaxlimit.initial import Normal, Rademacher
-from jaxlimit.kernels import AbstractRule, Certificate, gram
+from jaxlimit.kernels import AbstractRule, Certificate, gram, initial_covariance
 from jaxlimit.networks import AbstractNetwork, Shallow
 
 ROUNDED = 1e-12
 """Norms that are 1 to this accuracy count as 1."""
 
+SMALL = 0.1
+"""RMS of f_0 over that of the targets that counts as small: f_0 moves the trained function, and so a Lipschitz loss, by
+about as much. The theorem asks for O(λ_0 δ/√n) without its constant."""
+
 
 class GeneralisationBound(NamedTuple):
-    """lower ≤ √(2 yᵀH^{-1}y/n) ≤ value, proved given `assumptions`; the theorem adds O(`failure`) to it.
+    """The leading term of the bound: lower ≤ √(2 yᵀH^{-1}y/n) ≤ value, proved given `assumptions`.
 
-    `failure` = √(log(n/(λδ))/n) with the proved lower bound λ of λ_min(H): its constant is not in the papers, so that
-    value + failure is no bound in numbers. `trivial` is the loss of predicting 0, the mean of min(|y|, 1) over the
-    data: a `value` above it says nothing. `outside` lists what of network and data the theorem does not cover.
+    The theorem adds O(`failure`) = O(√(log(n/(λδ))/n)), here with the proved lower bound λ of λ_min(H): the constant is
+    not in the papers, so that value + failure is no bound in numbers. `trivial` is the loss of predicting 0, the mean
+    of min(|y|, 1) over the data: a `value` above it says nothing. `outside` lists what of network and data the theorem
+    does not cover, as far as that can be seen: that the points were drawn independently cannot be checked.
     """
 
     value: float
@@ -38,20 +43,23 @@ class GeneralisationBound(NamedTuple):
 def generalisation_bound(
     network: AbstractNetwork, data: Data, rule: AbstractRule | None = None, delta: float = 0.01
 ) -> GeneralisationBound:
-    """√(2 yᵀH^{-1}y/n) for the H of `gram`, rounded upwards: the population loss of a wide network trained on the data.
+    """√(2 yᵀH^{-1}y/n) for the H of `gram`, enclosed: the leading term of a bound of a wide network's population loss.
 
-    The theorem: n independent points on the unit sphere with targets |y| ≤ 1; ReLU, c = ±1 fixed, w Gaussian and small,
-    trained by full gradient descent at sufficient width. Every 1-Lipschitz loss with values in [0, 1] that is 0 at
-    g = y then has population mean ≤ √(2 yᵀH^{-1}y/n) + O(√(log(n/(λ_0 δ))/n)), but for a chance δ. For other networks
-    and data the number is computed as well, and `outside` says so. With α ≈ H^{-1}y and ρ = y − Hα,
+    The theorem: n independent points on the unit sphere with targets |y| ≤ 1; ReLU, c = ±1 fixed, w Gaussian and so
+    small that f_0 is, trained by full gradient descent at sufficient width. Every 1-Lipschitz loss with values in
+    [0, 1] that is 0 at g = y then has population mean ≤ √(2 yᵀH^{-1}y/n) + O(√(log(n/(λ_0 δ))/n)), but for a chance δ.
+    For other networks and data the number is computed as well, and `outside` says so. H of ReLU does not depend on the
+    size of w, and so `value` does not either; the trained network, which ends at f_0(x) + h(x)ᵀH^{-1}(y − f_0), does.
+    The start counts as small where the RMS of f_0 over the data at γ = 1/2, by `initial_covariance`, is a tenth of that
+    of y at most. With α ≈ H^{-1}y and ρ = y − Hα,
 
         yᵀH^{-1}y = yᵀα + αᵀρ + ρᵀH^{-1}ρ,   0 ≤ ρᵀH^{-1}ρ ≤ |ρ|²/λ_min.
 
-    Raises ``ValueError`` where H is not proved positive definite, as with entries by Monte Carlo, and for δ outside
-    (0, 1). Source: references `arora2019`, `min_norm`.
+    Raises ``ValueError`` where H is not proved positive definite, as with entries by Monte Carlo, for δ outside (0, 1)
+    and for a `width_power`. Source: references `arora2019`, `min_norm`.
 
         >>> import jaxlimit as jl
-        >>> initial = jl.Initial(c=jl.initial.Rademacher())
+        >>> initial = jl.Initial(c=jl.initial.Rademacher(), w=jl.initial.Normal(0, 0.01))
         >>> network = jl.networks.Shallow(jl.activations.Relu(), initial, train_output=False)
         >>> found = jl.diagnostics.generalisation_bound(network, jl.data.polynomial(points=50, inputs=2, power=1))
         >>> found.lower <= found.value < 0.4, found.trivial > found.value, found.outside
@@ -59,7 +67,8 @@ def generalisation_bound(
     """
     data, chance = instance("data", data, Data), positive_number("delta", delta)
     require(chance < 1, "delta", "lie between 0 and 1", f"it is {chance:g}")
-    kernel = gram(network, data.x, rule=rule)
+    shallow = without_power(network)
+    kernel = gram(shallow, data.x, rule=rule)
     certificate = definite("data", kernel)
     alpha, defect = solve(kernel, data.y)
     n, parts = data.points, np.abs(alpha)
@@ -73,12 +82,12 @@ def generalisation_bound(
         math.sqrt(max(math.log(n / (certificate.lower * chance)), 0.0) / n),
         float(np.mean(np.minimum(np.abs(data.y), 1.0))),
         certificate,
-        _outside(instance("network", network, Shallow), data),
+        _outside(shallow, data, rule),
         kernel.assumptions,
     )
 
 
-def _outside(network: Shallow, data: Data) -> tuple[str, ...]:
+def _outside(network: Shallow, data: Data, rule: AbstractRule | None) -> tuple[str, ...]:
     """What the theorem does not speak of."""
     c, w = network.initial.c, network.initial.w
     unit = bool(np.all(np.abs(np.linalg.norm(data.x, axis=1) - 1.0) <= ROUNDED))
@@ -91,4 +100,17 @@ def _outside(network: Shallow, data: Data) -> tuple[str, ...]:
         "targets exceed 1": bool(np.all(np.abs(data.y) <= 1.0)),
         "points have unequal weights": float(np.ptp(data.weights)) <= ROUNDED / data.points,
     }
-    return tuple(reason for reason, covered in found.items() if not covered)
+    return tuple(reason for reason, covered in found.items() if not covered) + _large_start(network, data, rule)
+
+
+def _large_start(network: Shallow, data: Data, rule: AbstractRule | None) -> tuple[str, ...]:
+    """Why f_0 is not small, if it is not."""
+    mean = network.initial.c.mean
+    if mean != 0:
+        return (f"the start is not small: f_0 grows like √N, as E c is {mean:g}",)
+    start = initial_covariance(network, data.x, rule=rule)
+    radius = 0.0 if start.radius is None else np.diag(start.radius)
+    size, target = float(np.sqrt(np.mean(np.diag(start.value) + radius))), float(np.sqrt(np.mean(data.y**2)))
+    if size <= SMALL * target:
+        return ()
+    return (f"the start is not small: the RMS of f_0 is {size:.2g}, that of the targets {target:.2g}",)

@@ -8,7 +8,7 @@ from jaxlimit._arguments import instance, items, natural_number, positive_number
 from jaxlimit._numerics import UNIT, norm_bound
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.data import Data
-from jaxlimit.diagnostics._solve import definite, solve
+from jaxlimit.diagnostics._solve import definite, solve, without_power
 from jaxlimit.kernels import AbstractRule, Certificate, Gram, gram
 from jaxlimit.networks import AbstractNetwork
 
@@ -37,8 +37,8 @@ def kernel_regression(
     What a wide network is trained to whose start is zero: a network with a start f_0 of its own ends near
     f_0(x) + h(x)ᵀH^{-1}(Y − f_0). Interpolates: f_KR(x_i) = y_i. The weights of the data do not matter, and neither
     does a factor of H. With α ≈ H^{-1}Y and ρ ≥ |Y − Hα| the error is at most r·|α| + |h||ρ|/λ_min(H) and rounding,
-    r the radius of h. Raises ``ValueError`` where H is not proved positive definite, as with entries by Monte Carlo.
-    Source: references `min_norm`, `arora2019`.
+    r the radius of h. Raises ``ValueError`` where H is not proved positive definite, as with entries by Monte Carlo,
+    and for a `width_power`. Source: references `min_norm`, `arora2019`.
 
         >>> import numpy as np, jaxlimit as jl
         >>> network, data = jl.networks.Shallow(jl.activations.Erf()), jl.data.sphere(points=4, inputs=3)
@@ -49,10 +49,11 @@ def kernel_regression(
     data, points = instance("data", data, Data), real_array("at", at, 2)
     fits = points.shape[1] == data.inputs
     require(fits, "at", f"have {data.inputs} inputs like the data", f"its shape is {points.shape}")
-    own = gram(network, data.x, rule=rule)
+    shallow = without_power(network)
+    own = gram(shallow, data.x, rule=rule)
     certificate = definite("data", own)
     alpha, defect = solve(own, data.y)
-    cross = gram(network, points, data.x, rule=rule)
+    cross = gram(shallow, points, data.x, rule=rule)
     radius = np.zeros_like(cross.value) if cross.radius is None else cross.radius
     size = np.linalg.norm(np.abs(cross.value) + radius, axis=1)
     rounding = (data.points + 2) * UNIT * (np.abs(cross.value) @ np.abs(alpha))

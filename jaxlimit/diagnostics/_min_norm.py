@@ -17,7 +17,9 @@ from jaxlimit.scalings import AbstractLayerwiseScaling
 
 
 class Lyapunov(NamedTuple):
-    """|P(θ − θ*)|², |P⊥(θ − θ*)|², |θ − θ(0)| and max_k |w_k − w_k(0)|, each with the leading axes of θ."""
+    """`parallel` = |P(θ − θ*)|² and `orthogonal` = |P⊥(θ − θ*)|² are squares, `moved` = |θ − θ(0)| and `largest_move`
+    = max_k |w_k − w_k(0)| are not; each has the leading axes of θ.
+    """
 
     parallel: Host
     orthogonal: Host
@@ -119,7 +121,8 @@ def min_norm_solution(problem: Problem, start: Neurons) -> MinNormSolution:
 def _space(problem: Problem, start: Neurons) -> TangentSpace:
     """Everything that is asked of the problem and of a start of its network."""
     problem = instance("problem", problem, Problem)
-    network = instance("problem", problem.network, Shallow, "have a network with one hidden layer")
+    must = "have a network with one hidden layer (of a Linearised one, pass the problem of its Shallow network)"
+    network = instance("problem", problem.network, Shallow, must)
     one = not isinstance(problem.scaling, AbstractLayerwiseScaling)
     require(one, "problem", "have a scaling for one hidden layer", f"it has {type(problem.scaling).__name__}")
     given = items("start", start, "arrays")

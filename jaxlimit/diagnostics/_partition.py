@@ -1,6 +1,6 @@
 """Which neurons see a data point, and which push its output the right way: the sets of the early stage of training."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from jaxlimit._numerics import UNIT
 from jaxlimit._typing import Host
 from jaxlimit.data import Data
 from jaxlimit.networks import Neurons
+from jaxlimit.paths import Samples
+from jaxlimit.problem import Problem
 
 KINDS = ("none of the sets", "true-living", "true-dead", "false-living", "false-dead")
 
@@ -46,9 +48,10 @@ class Patterns(NamedTuple):
 class PartitionChanges(NamedTuple):
     """What breaks monotonicity between one save time and the next, for every replica.
 
-    `violations` counts pairs of a neuron and a point, `flips` the neurons whose c changed its sign. `undecided`
-    [*batch, times] is the doubt: as many pairs at a save time may have been counted wrongly. `first` names the first
-    violation, of the first replica that has one; it is empty where there is none.
+    `violations` [*batch, intervals] counts pairs of a neuron and a point, `flips` [*batch, intervals] the neurons whose
+    c changed its sign; both are 0 in intervals that do not count. `undecided` [*batch, times] is the doubt: as many
+    pairs at a save time may have been counted wrongly. `first` names the first violation that counts, of the first
+    replica that has one; it is empty where there is none.
     """
 
     violations: Int[Host, "*batch intervals"]
@@ -58,10 +61,12 @@ class PartitionChanges(NamedTuple):
 
 
 class PartitionConditions(NamedTuple):
-    """What the monotonicity theorem asks for.
+    """What the monotonicity theorem asks of data and start.
 
     `mu_0` = min_ij y_i y_j x_i·x_j; `balance` = c_k² − |w_k|²; `kept` says that it is ≥ 0 for all neurons, with
-    c_k ≠ 0, and `claimed` that μ_0 > 0 beyond rounding as well. `reason` says what is missing.
+    c_k ≠ 0, and `claimed` that μ_0 > 0 beyond rounding as well. `reason` says what is missing. Monotone sets are then
+    claimed for the flow, and as long as every output is pushed to its label: neither the loss nor the step is known
+    here, and `pushed_to_labels` sees until when the loss pushes so.
     """
 
     mu_0: float
@@ -116,14 +121,15 @@ def neuron_patterns(parameters: Neurons, data: Data) -> Patterns:
     return Patterns(sign, jnp.packbits(living, axis=-1), jnp.sum(near, axis=-1, dtype=jnp.int32))
 
 
-def partition_changes(patterns: Patterns, data: Data) -> PartitionChanges:
+def partition_changes(patterns: Patterns, data: Data, *, counted: Any = None) -> PartitionChanges:
     """Whether true-living and false-dead only grow, true-dead and false-living only shrink, from save to save.
 
     A pair of a neuron and a point counts where it leaves one of the growing sets or enters one of the shrinking ones.
     `patterns` are those of `neuron_patterns` at the save times: sign [*batch, times, neurons], as in
-    `Samples.observed`. What happens and is undone between two saves is not seen. In a replica that diverged all pairs
-    are undecided. Raises ``ValueError`` for patterns of fewer than two times or of other points. Source: references
-    `mild`.
+    `Samples.observed`. What happens and is undone between two saves is not seen. Only intervals of `counted`
+    [*batch, intervals] count, all if it is None; `pushed_to_labels` gives those of which the theorem speaks. In a
+    replica that diverged all pairs are undecided. Raises ``ValueError`` for patterns of fewer than two times or of
+    other points, and for a mask of another shape. Source: references `mild`.
 
         >>> import numpy as np, jaxlimit as jl
         >>> data = jl.Data(np.eye(2), [1.0, -1.0])
@@ -143,6 +149,10 @@ def partition_changes(patterns: Patterns, data: Data) -> PartitionChanges:
     require(sign.shape[-2] >= 2, "patterns", "have two save times or more", "there is one")
     batch, intervals = sign.shape[:-2], sign.shape[-2] - 1
     violations, flips = np.zeros((*batch, intervals), np.int64), np.zeros((*batch, intervals), np.int64)
+    mask = np.ones((*batch, intervals), bool) if counted is None else np.asarray(counted)
+    masks = mask.shape == (*batch, intervals) and mask.dtype == bool
+    shape = f"its shape is {mask.shape} and its dtype {mask.dtype}"
+    require(masks, "counted", f"be a mask of shape {(*batch, intervals)}, of the intervals between saves", shape)
     labels, first = np.sign(data.y).astype(np.int8), ""
     for replica in np.ndindex(batch):
         true = sign[replica][..., None] * labels
@@ -150,8 +160,9 @@ def partition_changes(patterns: Patterns, data: Data) -> PartitionChanges:
         kinds = np.where(true == 0, 0, np.where(true > 0, 1, 3) + ~sees)
         before, after = kinds[:-1], kinds[1:]
         broken = (before != after) & (np.isin(before, GROWS) | np.isin(after, SHRINKS))
+        broken &= mask[replica][:, None, None]
         violations[replica] = broken.sum(axis=(1, 2))
-        flips[replica] = np.sum(sign[replica][1:] != sign[replica][:-1], axis=-1)
+        flips[replica] = mask[replica] * np.sum(sign[replica][1:] != sign[replica][:-1], axis=-1)
         if broken.any() and not first:
             save, k, i = np.unravel_index(int(np.argmax(broken)), broken.shape)
             where = f"in replica {', '.join(map(str, replica))}, between" if replica else "between"
@@ -163,13 +174,43 @@ def partition_changes(patterns: Patterns, data: Data) -> PartitionChanges:
     return PartitionChanges(violations, flips, undecided, first)
 
 
+def pushed_to_labels(problem: Problem, samples: Samples) -> Bool[Host, "replicas intervals"]:
+    """Whether until then the loss pushed every output to its label, y_i ∂ℓ/∂g(g(x_i), y_i) ≤ 0, between saves.
+
+    What the monotonicity theorem asks of the loss, and the mask `counted` of `partition_changes`: the logistic and the
+    exponential loss always do, the squared error until an output has passed its target. A step takes the outputs before
+    it; an interval of several steps counts where both its ends do, and what happens within is not seen. In a replica
+    that diverged nothing counts from there on. Raises ``ValueError`` for samples with fewer points than the data, and
+    for a target 0. Source: references `mild`.
+
+        >>> import numpy as np, jaxlimit as jl
+        >>> network = jl.networks.Shallow(jl.activations.Relu(), jl.Initial())
+        >>> problem = jl.Problem(jl.Data([[1.0, 0.0]], [1.0]), network, jl.FixedStep(0.5))
+        >>> steps, values = np.arange(4), np.array([[[0.0], [0.9], [1.1], [0.99]]])
+        >>> samples = jl.Samples(steps.astype(float), values, None, steps, np.array([-1]), "Stepwise", 10, 1)
+        >>> jl.diagnostics.pushed_to_labels(problem, samples).tolist()
+        [[True, True, False]]
+    """
+    data, values = _labelled(instance("problem", problem, Problem).data), instance("samples", samples, Samples).values
+    loss: Any = problem.loss
+    enough = values.shape[2] >= data.points
+    require(enough, "samples", f"hold the {data.points} points of the data", f"they hold {values.shape[2]}")
+    with np.errstate(over="ignore", invalid="ignore"):  # replicas that diverged
+        slopes = data.y * np.asarray(loss.derivative(values[..., : data.points].astype(np.float64), data.y))
+    # Not > 0: a network that diverged pushes nowhere.
+    towards = np.all(slopes <= 0, axis=2)
+    between = towards[:, :-1] & (towards[:, 1:] | (np.diff(samples.steps) == 1))
+    return np.asarray(np.logical_and.accumulate(between, axis=1))
+
+
 def partition_conditions(data: Data, start: Neurons) -> PartitionConditions:
     """Whether y_i y_j x_i·x_j ≥ μ_0 > 0 for all points and |c_k| ≥ |w_k| for all neurons: then the sets are monotone.
 
     The flow of a ReLU network without factor per neuron conserves c_k² − |w_k|², so that |c_k| ≥ |w_k| at the start
-    keeps the signs of c; `balance` along a run shows how far steps of finite size conserve it. Losses must push towards
-    the label, y ∂ℓ/∂g ≤ 0: the logistic and the exponential loss always do, the squared error as long as
-    y_i g(x_i) ≤ y_i². Leading axes of the start are batched over; float64 on the host. Source: references `mild`.
+    keeps the signs of c; a step of size η changes it by η²(ċ_k² − |ẇ_k|²), which is O(η) over a fixed time, and
+    `balance` along a run shows how far. Losses must push towards the label, y ∂ℓ/∂g ≤ 0: the logistic and the
+    exponential loss always do, the squared error as long as y_i g(x_i) ≤ y_i² (`pushed_to_labels`). Leading axes of the
+    start are batched over; float64 on the host. Source: references `mild`.
 
         >>> import numpy as np, jaxlimit as jl
         >>> neurons = jl.networks.Neurons(np.array([1.0, -1.0]), np.array([[0.1, 0.2], [0.3, 2.0]]))

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
-from jaxlimit._arguments import require
+from jaxlimit._arguments import instance, require
 from jaxlimit._numerics import UNIT
 from jaxlimit._typing import Host
 from jaxlimit.kernels import Certificate, CertificateStatus, Gram, certify
-
+from jaxlimit.networks import AbstractNetwork, Shallow
 
 LARGEST = 1e100
 """Of targets: products of two, and with kernels, stay far within float64, where roundings are relative."""
@@ -28,6 +28,14 @@ def definite(name: str, gram: Gram) -> Certificate:
     proved = certificate.status is CertificateStatus.PROVED_PD and certificate.lower > 0
     require(proved, name, "have a kernel that is proved positive definite", f"of this one: {certificate}")
     return certificate
+
+
+def without_power(network: AbstractNetwork) -> Shallow:
+    """The network; ValueError where its c depends on the width, which N = ∞ has not."""
+    shallow = instance("network", network, Shallow)
+    must = "have width_power 0 (with c fixed, γ − width_power in the scaling makes the same network)"
+    require(shallow.initial.width_power == 0, "network", must, f"it is {shallow.initial.width_power:g}")
+    return shallow
 
 
 def solve(gram: Gram, y: Host) -> Solution:

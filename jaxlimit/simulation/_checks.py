@@ -36,7 +36,7 @@ def _power(problem: Problem, width: int) -> Host:
 def _some_neurons(network: Any, power: ArrayLike, inputs: int, key: RandomKey) -> Neurons:
     """The first neurons of replica 0, as they are at the width of the run."""
     c, w = network.init(STABILITY_NEURONS, inputs, parameters_key(replica_key(key, 0)))
-    return Neurons(c * power, w)
+    return Neurons(c * jnp.asarray(power, c.dtype), w)
 
 
 @eqx.filter_jit

@@ -28,6 +28,7 @@ from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
 from jaxlimit.simulation import simulate
+from jaxlimit.studies._mild_checks import require_room, require_stable, tail_steps
 from jaxlimit.studies._mild_claims import claims
 from jaxlimit.studies._mild_evidence import (
     Evidence,
@@ -36,9 +37,10 @@ from jaxlimit.studies._mild_evidence import (
     Run,
     at_eta,
     predict,
-    step_of,
+    untrained,
 )
 from jaxlimit.studies._mild_panels import panels
+from jaxlimit.studies._multilayer_checks import ordered
 from jaxlimit.studies._shares import Shares
 
 WIDTHS = (16, 64, 256, 1024, 4096)
@@ -46,8 +48,6 @@ ETAS = (0.05, 0.1, 0.2, 0.5)
 LOSSES = (SquaredError(), Logistic(), Exponential())
 START_WIDTHS = (12, 16, 24)
 TAIL_TIMES = (1e3, 3e3, 1e4, 3e4)
-MOST_PATTERNS = 2**28
-"""Bytes of the sets of neurons that a loss may take."""
 
 
 def mild(
@@ -81,12 +81,13 @@ def mild(
     `widths`, and at `step_width` over `etas`, with T the first step at which L ≤ `share`·L(0). Then: some point has no
     true-living neuron at the start with probability at most n(3/4)^N (`starts` networks at each of `start_widths`); and
     for the exponential loss, where it is one of `losses`, t·L·log t is flat over `tail_ts`. Remarks show networks whose
-    w is too large for the first of these. Training ends at `horizon` times that t = ηk. What fewer than 8 networks say
-    stays UNDECIDED.
+    w is too large for the first of these. Training ends at `horizon` times that t = ηk. What fewer than 8 networks or
+    100 starts say stays UNDECIDED, and so does a tail from early times, before t = 1000 or a hundred times the time
+    that the first descent would take, or of fewer than three of them, where it is not flat.
 
-    Raises ``ValueError`` for bad arguments, among them a scaling that is not `FixedStep`, labels that are not ±1, and
-    laws of the start that `initial_descent_rate` and `empty_true_living` refuse, before anything is simulated. Source:
-    references `mild`.
+    Raises ``ValueError`` for bad arguments, among them a scaling that is not `FixedStep`, a learning rate other than 1,
+    labels that are not ±1, steps beyond stability, and laws of the start that `initial_descent_rate` and
+    `empty_true_living` refuse, before anything is simulated. Source: references `mild`.
 
         >>> import jax, jaxlimit as jl
         >>> law = jl.Initial(jl.initial.Rademacher(), jl.initial.Normal(0, 0.001), width_power=-0.5)
@@ -98,10 +99,12 @@ def mild(
         >>> [claim.name for claim in report.claims][:3]
         ['assumptions', 'monotone sets, SquaredError', 'descent, SquaredError']
     """
-    key, sizes, begun = random_key(key), widths_in_order(widths), widths_in_order(start_widths)
+    key, sizes, begun = random_key(key), widths_in_order(widths), ordered("start_widths", start_widths)
     network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     data = problem.data
     instance("problem", problem.scaling, FixedStep, "have the scaling FixedStep")
+    own = "have a learning rate of 1: the step is η"
+    require(problem.learning_rate == 1, "problem", own, f"it has {problem.learning_rate:g}")
     signs = bool(np.all(np.abs(data.y) == 1.0))
     require(signs, "problem", "have targets 1 and −1", "some are other numbers")
     chosen = items("losses", losses, "losses")
@@ -121,21 +124,20 @@ def mild(
     far, later = positive_number("horizon", horizon), _increasing("tail_ts", tail_ts)
     several = len(later) >= 2 and later[0] > np.e
     require(several, "tail_ts", "be several times above e, where log t > 1", f"it is {list(later)}")
-    positive_number("tail_eta", tail_eta)
-    float_dtype(dtype)
+    last = tail_steps(later, positive_number("tail_eta", tail_eta))
+    kind = float_dtype(dtype)
     plan = Plan(key, sizes, steps, replicas, descent_replicas, step_width, partition_width)
     empty = tuple(empty_true_living(problem, width) for width in begun)
     predictions = [predict(problem, loss, sizes, level, far, jax.random.fold_in(key, 0)) for loss in chosen]
-    for one in predictions:
-        size = replicas * len(one.finer_stops) * partition_width * (2 + data.points // 8)
-        must, small = "be large enough for the sets of all steps to be kept", size <= MOST_PATTERNS
-        require(small, "eta", must, f"with η = {step_of(problem):g} they take {size:.2g} bytes")
+    require_room(plan, predictions, starts, (*begun, tail_width), kind.itemsize)
+    require_stable(plan, predictions, devices)
 
-    runs = [run for one in predictions for run in plan.training(one, data)] + plan.starts(problem)
-    look = Observables(data).empty
-    runs += [Run(problem, width, plan.at(5, width), np.zeros(1), starts, look) for width in begun]
+    first = predictions[0].problem
+    runs = [run for one in predictions for run in plan.training(one, data)] + plan.starts(first)
+    look, still = Observables(data).empty, untrained(first)
+    runs += [Run(still, width, plan.at(5, width), np.zeros(1), starts, look) for width in begun]
     slow = [at_eta(one.problem, tail_eta) for one in predictions if isinstance(one.problem.loss, Exponential)]
-    runs += [Run(one, tail_width, plan.at(6, 0), np.round(np.array(later) / tail_eta), replicas) for one in slow]
+    runs += [Run(one, tail_width, plan.at(6, 0), last, replicas) for one in slow]
     shares = Shares(progress, [run.work for run in runs])
     found = [
         simulate(
@@ -187,6 +189,7 @@ def mild(
             "share": level,
             "horizon": far,
             "end": {one.name: one.end for one in early},
+            "small_steps": {one.name: list(one.small) for one in early},
             "start_widths": list(begun),
             "tail_ts": list(later),
             "tail_eta": tail_eta,
@@ -220,6 +223,7 @@ def _arrays(evidence: Evidence) -> dict[str, Any]:
         for kind, several in runs.items():
             for at, samples in zip(names[kind], several, strict=True):
                 arrays[f"g_{one.name}_{kind}_{at:g}"] = samples.values
+        arrays[f"small_step_{one.name}"] = np.array(one.small)
         arrays[f"sign_{one.name}"] = one.sets.observed.patterns.sign
         arrays[f"living_{one.name}"] = one.sets.observed.patterns.living
     for width, samples in zip(evidence.start_widths, evidence.starts, strict=True):

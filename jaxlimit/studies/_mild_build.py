@@ -64,10 +64,15 @@ def mild_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    for key in ("widths", "etas", "start_widths", "tail_ts"):
+        require(isinstance(settings[key], list | tuple), key, "be a list of numbers", f"it is {settings[key]!r}")
+    given = settings["losses"]
+    tables = isinstance(given, list | tuple) and all(isinstance(one, Mapping) for one in given)
+    require(tables, "losses", "be a list of tables", f"it is {given!r}")
     rest = {key: value for key, value in settings.items() if key not in (*PIECES, "seed", "losses", "dtype")}
     return {
         "key": jax.random.key(seed),
         **rest,
-        "losses": [named(losses, one, "losses", "name", losses.AbstractLoss) for one in settings["losses"]],
+        "losses": [named(losses, one, "losses", "name", losses.AbstractLoss) for one in given],
         "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
     }

@@ -14,7 +14,7 @@ from jaxlimit.diagnostics import PartitionChanges, hitting_times, partition_chan
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, rate, rate_verdict
-from jaxlimit.studies._mild_evidence import LARGE, SMALL_STEP, Early, Evidence, set_shares, step_of
+from jaxlimit.studies._mild_evidence import LARGE, Early, Evidence, set_shares, step_of
 
 SOURCE = "arXiv 2206.02139"
 MARGIN = 0.1
@@ -22,6 +22,10 @@ TAIL_MARGIN = 0.05
 """Without its logarithm t·L would fall with a slope beyond this: −1/log t."""
 FEWEST = 8
 """Networks behind a verdict."""
+FEWEST_STARTS = 100
+"""Starts behind a verdict on a chance."""
+LATE, UNITS = 1e3, 100.0
+"""Of a tail, in t and in units of L(0)/|dL/dt(0)|: before both t·L·log t may still be on its way."""
 LEVEL = 0.01
 
 
@@ -56,6 +60,11 @@ class Measured(NamedTuple):
     tail: tuple[Host, Host] | None
 
 
+def _bounded(evidence: Evidence) -> tuple[int, ...]:
+    """Widths at which the bound n(3/4)^N is no longer 1 or more, and says something."""
+    return tuple(width for width, one in zip(evidence.start_widths, evidence.empty, strict=True) if one.bound < 1.0)
+
+
 def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remark, ...]]:
     """All claims, the measurements behind them, and what happens without the conditions."""
     measured = _measure(evidence)
@@ -77,6 +86,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
 
 def _measure(evidence: Evidence) -> Measured:
     data = evidence.problem.data
+    tail = 0.5 * LEVEL / max(1, len(_bounded(evidence)))  # one verdict on all widths
     inverse = tuple(round(1e6 / eta) for eta in reversed(evidence.etas))  # a fit takes whole numbers, in order
     return Measured(
         changes=tuple(partition_changes(one.sets.observed.patterns, data) for one in evidence.early),
@@ -87,7 +97,7 @@ def _measure(evidence: Evidence) -> Measured:
             for one in evidence.early
         ),
         by_eta=tuple(_hits(one, inverse, one.by_eta[::-1], evidence.etas[::-1]) for one in evidence.early),
-        shares=tuple(_share(np.asarray(samples.observed)[:, 0]) for samples in evidence.starts),
+        shares=tuple(_share(np.asarray(samples.observed)[:, 0], tail) for samples in evidence.starts),
         tail=None if evidence.tail is None else _scaled_tail(evidence, evidence.tail),
     )
 
@@ -109,20 +119,22 @@ def _hits(one: Early, grid: tuple[int, ...], several: Sequence[Samples], etas: S
 
 def _first_descent(evidence: Evidence, one: Early) -> Descent:
     mean, error, deviation = [], [], []
-    for samples in one.first_step:
-        found = np.diff(training_loss(one.problem, samples), axis=1)[:, 0] / SMALL_STEP
+    for samples, eta in zip(one.first_step, one.small, strict=True):
+        losses = training_loss(one.problem, samples)
+        found = np.diff(losses, axis=1)[:, 0] / eta
+        rounding = float(np.finfo(np.float64).eps * np.mean(losses[:, 0])) / eta
         count, squares = len(found), (found - found.mean()) ** 2
         spread = math.sqrt(squares.sum() / (count - 1))
         mean.append(found.mean())
-        error.append(spread / math.sqrt(count))
+        error.append(math.hypot(spread / math.sqrt(count), rounding))
         its_error = float(squares.std()) / (2.0 * max(spread, 1e-300) * math.sqrt(count))
         deviation.append(ErrorAtWidth(spread, its_error))
     return Descent(np.array(mean), np.array(error), tuple(deviation), rate(evidence.widths, deviation))
 
 
-def _share(empty: Host) -> tuple[float, float, float]:
-    """Share and its interval of Clopper and Pearson."""
-    count, hits, tail = len(empty), int(empty.sum()), 0.5 * LEVEL
+def _share(empty: Host, tail: float) -> tuple[float, float, float]:
+    """Share and its interval of Clopper and Pearson, which leaves out `tail` on either side."""
+    count, hits = len(empty), int(empty.sum())
     low = float(scipy.special.betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(scipy.special.betaincinv(hits + 1, count - hits, 1.0 - tail)) if hits < count else 1.0
     return hits / count, low, high
@@ -149,6 +161,8 @@ def _assumptions(evidence: Evidence) -> Claim:
     missing = [name for name, holds in checks.items() if not holds]
     balance = min(float(one.balance.min()) for one in evidence.conditions)
     said = "; ".join(dict.fromkeys(one.reason for one in evidence.conditions if one.reason))
+    reason = f"not satisfied: {', '.join(missing)}{' (' + said + ')' if said else ''}; the conclusions are tested all "
+    reason = f"{reason}the same" if missing else _too_few(evidence.early[0].sets.replicas)
     return Claim(
         "assumptions",
         "the problem satisfies the assumptions of the theorem",
@@ -157,11 +171,8 @@ def _assumptions(evidence: Evidence) -> Claim:
         f"{len(checks) - len(missing)} of {len(checks)} satisfied; μ_0 = {number(sets.mu_0)}, smallest c_k² − |w_k|² "
         f"{number(balance, 2)}",
         f"seen in all networks of widths {evidence.early[0].sets.width} and {evidence.widths[-1]} that are trained",
-        Verdict.UNDECIDED if missing else Verdict.HOLDS,
-        f"not satisfied: {', '.join(missing)}{' (' + said + ')' if said else ''}; the conclusions are tested all the "
-        "same"
-        if missing
-        else ", ".join(checks),
+        Verdict.UNDECIDED if reason else Verdict.HOLDS,
+        reason or ", ".join(checks),
     )
 
 
@@ -231,7 +242,8 @@ def _descent(evidence: Evidence, one: Early, found: Descent) -> Claim:
         f"{number(float(predicted[-1]), 4)} at N = {evidence.widths[-1]}, within {MARGIN:.0%} at every width",
         seen,
         f"standard error up to {number(float(np.max(found.error / np.abs(predicted))), 2)} of it, the prediction's own "
-        f"doubt {number(float(np.max(doubt / np.abs(predicted))), 1)}; from one step of {SMALL_STEP:g}",
+        f"doubt {number(float(np.max(doubt / np.abs(predicted))), 1)}; from one step of "
+        f"{number(min(one.small), 2)} to {number(max(one.small), 2)}",
         verdict,
         reason,
     )
@@ -255,15 +267,18 @@ def _flat(one: Early, hits: Hits, name: str, over: str) -> Claim:
     reason = _few_of(several)
     if not reason and hits.missing:
         total = sum(samples.replicas for samples in several)
-        reason = f"{hits.missing} of {total} networks did not reach the level before t = {one.end:.3g}"
-    seen = [error.distance for error in hits.errors]
-    worst = max(error.standard_error for error in hits.errors)
+        reason = f"{hits.missing} of {total} networks did not reach the level before t = {one.end:.3g}: raise `horizon` or `share`"
+    reached = [error for error in hits.errors if error.standard_error > 0]
+    seen, worst = [error.distance for error in reached], max((error.standard_error for error in reached), default=0.0)
+    found = "no network reached it"
+    if reached:
+        found = f"η·T from {number(min(seen), 4)} to {number(max(seen), 4)}, each ± {number(worst, 1)} or less"
     return _rate_claim(
         name,
         f"η·T is flat {over}, T the first step with L ≤ {number(one.level)}",
         hits.rate,
         0.0,
-        f"η·T from {number(min(seen), 4)} to {number(max(seen), 4)}, each ± {number(worst, 1)} or less",
+        found,
         reason,
     )
 
@@ -286,14 +301,24 @@ def _rate_claim(
 
 def _empty(evidence: Evidence, measured: Measured) -> Claim:
     pairs = list(zip(evidence.start_widths, measured.shares, evidence.empty, strict=True))
-    above = [w for w, (_, low, high), one in pairs if low > min(one.bound, one.upper) or high < one.lower]
-    open_ = [w for w, (_, _, high), one in pairs if high > min(one.bound, 1.0)]
-    verdict = Verdict.VIOLATED if above else Verdict.UNDECIDED if open_ else Verdict.HOLDS
-    reason = {
-        Verdict.VIOLATED: f"the interval misses what is predicted at the widths {above}",
-        Verdict.UNDECIDED: f"the interval reaches beyond the bound at the widths {open_}; use more `starts`",
-        Verdict.HOLDS: f"every interval ({1 - LEVEL:.0%} a width) lies below the bound and meets the predicted chance",
-    }[verdict]
+    starts, used = evidence.starts[0].replicas, _bounded(evidence)
+    tested = [pair for pair in pairs if pair[0] in used]
+    above = [w for w, (_, low, high), one in tested if low > min(one.bound, one.upper) or high < one.lower]
+    open_ = [w for w, (_, _, high), one in tested if high > one.bound]
+    verdict, reason = Verdict.UNDECIDED, ""
+    if not tested:
+        reason = "at no width is the bound below 1: use wider `start_widths`"
+    elif starts < FEWEST_STARTS:
+        reason = f"{starts} starts are fewer than {FEWEST_STARTS}"
+    elif above:
+        verdict, reason = Verdict.VIOLATED, f"the interval misses what is predicted at the widths {above}"
+    elif open_:
+        reason = f"the interval reaches beyond the bound at the widths {open_}; use more `starts`"
+    else:
+        verdict = Verdict.HOLDS
+        reason = (
+            f"every interval ({1 - LEVEL:.0%} for all together) lies below the bound and meets the predicted chance"
+        )
     found = "; ".join(
         f"N = {width}: {number(share)} in [{number(low)}, {number(high)}]" for width, (share, low, high), _ in pairs
     )
@@ -302,7 +327,9 @@ def _empty(evidence: Evidence, measured: Measured) -> Claim:
         for width, _, one in pairs
     )
     statement = "at the start some point has no true-living neuron with probability at most n(3/4)^N"
-    count = f"{evidence.starts[0].replicas} starts at each width"
+    left_out = [width for width in evidence.start_widths if width not in used]
+    count = f"{starts} starts at each width"
+    count += f"; not tested, where the bound is 1 or more: the widths {left_out}" if left_out else ""
     return Claim("empty true-living sets", statement, SOURCE, expected, found, count, verdict, reason)
 
 
@@ -318,6 +345,11 @@ def _tail(evidence: Evidence, tail: tuple[Host, Host]) -> Claim:
     half = float(-scipy.special.stdtrit(count - 1, 0.025) * slopes.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
     used = tuple(int(step) for step in evidence.tail.steps)
     fitted = Rate(centre, centre - half, centre + half, used, "a slope for every network", 0.95, math.nan)
+    if not reason and rate_verdict(fitted, 0.0, TAIL_MARGIN).verdict is Verdict.VIOLATED:
+        exponential = next(one for one in evidence.early if one.name == "Exponential")
+        late = max(LATE, UNITS / min(-rate.value for rate in exponential.rates))  # L(0) = 1
+        early = len(ts) < 3 or ts[0] < late
+        reason = f"not flat, but only three times or more from t = {late:.4g} on would show it" if early else ""
     seen = f"from {number(float(values.min()), 4)} to {number(float(values.max()), 4)} over t = {ts[0]:g} to {ts[-1]:g}"
     return _rate_claim("exponential loss", statement, fitted, 0.0, seen, reason, TAIL_MARGIN)
 
@@ -353,4 +385,8 @@ def _few_of(several: Sequence[Samples]) -> str:
 def _few(samples: Samples, replicas: int) -> str:
     if samples.diverged:
         return f"{samples.diverged} of {replicas} networks of width {samples.width} diverged"
+    return _too_few(replicas)
+
+
+def _too_few(replicas: int) -> str:
     return f"{replicas} networks are fewer than {FEWEST}" if replicas < FEWEST else ""

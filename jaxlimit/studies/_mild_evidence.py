@@ -27,9 +27,7 @@ from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-
-SMALL_STEP = 1e-3
-"""η of the one step that shows the rate at the start: its second order is a thousandth of that rate or less."""
+from jaxlimit.studies._mild_steps import small_step
 
 LARGE = 4.0
 """|w_k| over |c_k|, in root mean square, of the networks that do not satisfy |c_k| ≥ |w_k|, for contrast."""
@@ -48,10 +46,12 @@ class Early(NamedTuple):
     end: float
     rates: tuple[DescentRate, ...]
     """By width."""
+    small: tuple[float, ...]
+    """By width, η of the one step that shows the rate at the start."""
     by_width: tuple[Samples, ...]
     by_eta: tuple[Samples, ...]
     first_step: tuple[Samples, ...]
-    """By width, one step of size SMALL_STEP."""
+    """By width, one step of size `small`."""
     sets: Samples
     """With steps η/FINER until `unit`, as `contrast`."""
     contrast: Samples
@@ -132,9 +132,19 @@ def step_of(problem: Problem) -> float:
     return float(scaling.eta)
 
 
+def steps_until(end: float, eta: float) -> float:
+    """How many steps there are up to t = ηk = `end`, with step 0: a float, as they may be too many."""
+    return float(np.ceil(end / eta)) + 1.0
+
+
 def stops(end: float, eta: float) -> Any:
     """Every step k up to t = ηk = `end`."""
-    return np.arange(0.0, np.ceil(end / eta) + 1.0)
+    return np.arange(steps_until(end, eta))
+
+
+def untrained(problem: Problem) -> Problem:
+    """The same problem where only starts are wanted: no step is taken, and none can be unstable."""
+    return replace(problem, learning_rate=0.0)
 
 
 class Prediction(NamedTuple):
@@ -145,6 +155,7 @@ class Prediction(NamedTuple):
     unit: float
     end: float
     rates: tuple[DescentRate, ...]
+    small: tuple[float, ...]
 
     @property
     def finer(self) -> Problem:
@@ -172,7 +183,8 @@ def predict(
     rates = tuple(initial_descent_rate(given, width, key=jax.random.fold_in(key, width)) for width in widths)
     slowest = min(-rate.value for rate in rates)
     unit = (1.0 - share) * first / slowest
-    return Prediction(given, share * first, unit, horizon * unit, rates)
+    small = tuple(small_step(given, width) for width in widths)
+    return Prediction(given, share * first, unit, horizon * unit, rates, small)
 
 
 class Plan(NamedTuple):
@@ -200,13 +212,16 @@ class Plan(NamedTuple):
         Other losses have the same draws: no claim joins two of them.
         """
         given, looked, count = one.problem, Observables(data), self.replicas
-        every, small = stops(one.end, step_of(given)), at_eta(given, SMALL_STEP)
+        every, two = stops(one.end, step_of(given)), np.arange(2.0)
         steps = [
             Run(at_eta(given, eta), self.step_width, self.at(4, k), stops(one.end, eta), count)
             for k, eta in enumerate(self.etas)
         ]
         widths = [Run(given, width, self.at(2, width), every, count) for width in self.widths]
-        first = [Run(small, width, self.at(3, width), np.arange(2.0), self.descent_replicas) for width in self.widths]
+        first = [
+            Run(at_eta(given, small), width, self.at(3, width), two, self.descent_replicas)
+            for width, small in zip(self.widths, one.small, strict=True)
+        ]
         chosen = [
             Run(problem, self.partition_width, self.of_sets(), one.finer_stops, count, looked.sets)
             for problem in (one.finer, with_large_w(one.finer, self.partition_width))
@@ -224,6 +239,7 @@ class Plan(NamedTuple):
             one.level,
             one.end,
             one.rates,
+            one.small,
             by_width=tuple(of_widths),
             by_eta=tuple(of_steps),
             first_step=tuple(of_first),
@@ -233,10 +249,10 @@ class Plan(NamedTuple):
 
     def starts(self, problem: Problem) -> list[Run]:
         """The starts of the networks whose sets are followed, and of the widest ones."""
-        widest, none = self.widths[-1], np.zeros(1)
+        given, widest, none = untrained(problem), self.widths[-1], np.zeros(1)
         return [
-            Run(problem, self.partition_width, self.of_sets(), none, self.replicas, neurons),
-            Run(problem, widest, self.at(2, widest), none, self.replicas, neurons),
+            Run(given, self.partition_width, self.of_sets(), none, self.replicas, neurons),
+            Run(given, widest, self.at(2, widest), none, self.replicas, neurons),
         ]
 
 

@@ -1,5 +1,7 @@
 """Hitting times, the first descent and the chance of an empty true-living set, against networks and loops."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,32 @@ def test_hitting_times_are_whole_saved_steps_and_say_when_they_were_missed():
     assert found.after.tolist() == [0, 7, -1, 7]
     loss = jl.diagnostics.training_loss(problem, samples_of(values, [0, 4, 7]))
     assert np.array_equal(loss, np.square(outputs) / 2, equal_nan=True)
+
+
+def test_a_dip_between_saves_is_not_seen():
+    """The loss of SGD is not monotone: it is at the level at step 2, and again from step 4 on."""
+    problem = signed_problem(jl.SquaredError(), 0.02, 0.1, jl.Data([[1.0, 0.0]], [0.0]))
+    outputs, steps = np.array([2.0, 2.0, 1.0, 2.0, 1.0])[None, :, None], np.arange(5)
+    every = jl.diagnostics.hitting_times(problem, samples_of(outputs, steps), 0.5)
+    some = jl.diagnostics.hitting_times(problem, samples_of(outputs[:, [0, 1, 3, 4]], steps[[0, 1, 3, 4]]), 0.5)
+    assert (int(every.steps[0]), int(every.after[0])) == (2, 1)
+    assert (int(some.steps[0]), int(some.after[0])) == (4, 3)
+
+
+class Shifted(jl.losses.AbstractLoss):
+    """½(g − y)² − 1, which is negative near its target."""
+
+    def value(self, prediction, target):
+        return (prediction - target) ** 2 / 2 - 1.0
+
+    def derivative(self, prediction, target):
+        return prediction - target
+
+
+def test_a_level_below_zero_is_for_losses_that_are_negative():
+    samples = samples_of(np.full((1, 1, 2), 1.0), [0])
+    found = jl.diagnostics.hitting_times(replace(PROBLEM, loss=Shifted()), samples, -0.5)
+    assert found.steps.tolist() == [0]
 
 
 def flat(loss, level, cases, replicas=32):
@@ -212,6 +240,10 @@ REFUSED = {
     "a limit": (
         "samples",
         lambda: jl.diagnostics.hitting_times(PROBLEM, samples_of(np.zeros((1, 1, 2)), [0], np.inf), 0.1),
+    ),
+    "a level of zero": (
+        "level",
+        lambda: jl.diagnostics.hitting_times(PROBLEM, samples_of(np.zeros((1, 1, 2)), [0]), 0.0),
     ),
     "level": (
         "level",

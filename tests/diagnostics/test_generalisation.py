@@ -11,6 +11,10 @@ from tests import duals
 NETWORK = jl.networks.Shallow(
     jl.activations.Relu(), jl.Initial(c=jl.initial.Rademacher(), w=jl.initial.Normal()), train_output=False
 )
+SMALL = jl.networks.Shallow(
+    NETWORK.activation, jl.Initial(c=jl.initial.Rademacher(), w=jl.initial.Normal(0, 0.01)), train_output=False
+)
+"""With the same H: ReLU's does not depend on the size of w."""
 GOLDEN = jl.Data([[np.sqrt(2.0), 0.0], [1.0, 1.0], [-1.0, 1.0]], [1.0, -1.0, 1.0]).with_bias()
 
 
@@ -45,7 +49,7 @@ def test_the_kernel_of_the_paper_is_this_packages_kernel():
 
 def test_the_bound_encloses_the_exact_value_and_little_else():
     data = jl.Data(GOLDEN.x / np.linalg.norm(GOLDEN.x, axis=1, keepdims=True), [1.0, -0.25, 0.5])
-    found = jl.diagnostics.generalisation_bound(NETWORK, data, delta=0.05)
+    found = jl.diagnostics.generalisation_bound(SMALL, data, delta=0.05)
     with mpmath.workdps(40):
         y = mpmath.matrix([mpmath.mpf(v) for v in data.y])
         kernel = exact_kernel(data.x, data.x)
@@ -93,9 +97,26 @@ def test_what_the_theorem_does_not_cover_is_listed():
     found = jl.diagnostics.generalisation_bound(
         jl.networks.Shallow(jl.activations.Erf()), jl.Data(GOLDEN.x, [1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     )
-    assert len(found.outside) == 6
+    assert len(found.outside) == 7
     assert "w is not centred Gaussian" not in found.outside
     assert found.trivial == 1.0
+
+
+@pytest.mark.parametrize("std", [0.14, 0.15, 1.0, 100.0])
+def test_a_start_that_is_not_small_is_outside_the_theorem(std):
+    """On the unit sphere f_0 has variance std²/2; a tenth of the labels ±1 is std = 0.1414."""
+    data = jl.data.polynomial(points=6, inputs=3, power=1).with_signs()
+    law = jl.Initial(c=jl.initial.Rademacher(), w=jl.initial.Normal(0, std))
+    found = bound(jl.networks.Shallow(jl.activations.Relu(), law, train_output=False), data)
+    said = f"the start is not small: the RMS of f_0 is {std / np.sqrt(2):.2g}, that of the targets 1"
+    assert found.outside == (() if std < 0.1414 else (said,))
+    assert found.value == pytest.approx(bound(SMALL, data).value, rel=1e-9)
+
+
+def test_a_start_with_a_mean_of_c_is_not_small():
+    law = jl.Initial(c=jl.initial.Dirac(1.0), w=jl.initial.Normal(0, 1e-6))
+    found = bound(jl.networks.Shallow(jl.activations.Relu(), law, train_output=False), GOLDEN)
+    assert any("f_0 grows like √N" in reason for reason in found.outside)
 
 
 def test_regression_interpolates_and_is_within_its_error_elsewhere():
@@ -171,7 +192,10 @@ def test_simulated_training_follows_the_curve():
 TWICE = jl.Data(np.concatenate([GOLDEN.x, GOLDEN.x[:1]]), np.append(GOLDEN.y, GOLDEN.y[0]))
 SAMPLED = jl.kernels.Gram(np.eye(2), standard_error=np.ones((2, 2)))
 curve, bound = jl.diagnostics.training_curve, jl.diagnostics.generalisation_bound
+POWER = jl.networks.Shallow(NETWORK.activation, jl.Initial(c=jl.initial.Rademacher(), width_power=-0.5), False)
 REFUSED = {
+    "regression of c that depends on N": ("network", lambda: jl.diagnostics.kernel_regression(POWER, GOLDEN, GOLDEN.x)),
+    "a bound of c that depends on N": ("network", lambda: bound(POWER, GOLDEN)),
     "regression on a repeated point": ("data", lambda: jl.diagnostics.kernel_regression(NETWORK, TWICE, GOLDEN.x)),
     "inputs of new points": ("at", lambda: jl.diagnostics.kernel_regression(NETWORK, GOLDEN, GOLDEN.x[:, :2])),
     "a bound on a repeated point": ("data", lambda: bound(NETWORK, TWICE)),

@@ -169,6 +169,7 @@ REFUSED = {
         refused(start=jl.networks.Neurons(START.c[:1], START.w[:1]), data=jl.data.sphere(7, 4, seed=4).with_bias()),
     ),
     "a loss without a least value": ("problem", refused(loss=jl.Logistic())),
+    "a tangent": ("problem", refused(network=jl.networks.Linearised(problem(RELU[0], False).network))),
     "layers": ("problem", refused(network=LAYERS)),
     "a scaling of layers": ("problem", refused(scaling=jl.scalings.LayerwiseMeanField())),
     "inputs": ("start", refused(start=jl.networks.Neurons(START.c, START.w[:, 1:]))),

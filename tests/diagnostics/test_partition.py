@@ -138,6 +138,56 @@ def test_a_right_angle_between_points_is_not_above_zero():
     assert "is not above zero" in found.reason
 
 
+def outputs_of(values, steps):
+    """Samples with these outputs at the save times."""
+    values, steps = np.asarray(values, np.float64), np.asarray(steps)
+    return jl.Samples(steps.astype(float), values, None, steps, np.full(len(values), -1), "Stepwise", 7, 1)
+
+
+def test_nothing_counts_after_an_output_passed_its_target():
+    """y = 1 and −1. Replicas: until save 2; never back; diverged; a target met exactly; outputs before any step."""
+    data = jl.Data(np.eye(2), [1.0, -1.0])
+    outputs = [
+        [[0.0, 0.0], [0.5, -0.5], [1.1, -0.9], [1.2, -0.9]],
+        [[0.0, 0.0], [0.5, -1.2], [0.6, -0.9], [0.7, -0.9]],
+        [[0.0, 0.0], [np.nan, 0.0], [0.5, -0.5], [np.inf, 0.0]],
+        [[0.0, 0.0], [1.0, -1.0], [1.0, -1.0], [1.0, -1.0]],
+        [[2.0, 0.0], [0.5, -0.5], [0.6, -0.6], [0.7, -0.7]],
+    ]
+    every = [[1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 0]]
+    some = [[1, 0, 0], [0, 0, 0], [0, 0, 0], [1, 1, 1], [0, 0, 0]]  # both ends of an interval of several steps
+    square, logistic = (signed_problem(loss, 0.02, 0.1, data) for loss in (jl.SquaredError(), jl.losses.Logistic()))
+    pushed = jl.diagnostics.pushed_to_labels
+    assert pushed(square, outputs_of(outputs, [0, 1, 2, 3])).tolist() == np.array(every, bool).tolist()
+    assert pushed(square, outputs_of(outputs, [0, 2, 4, 6])).tolist() == np.array(some, bool).tolist()
+    assert pushed(logistic, outputs_of(outputs, [0, 1, 2, 3]))[[0, 1, 3, 4]].all()
+
+
+def test_only_intervals_that_count_are_counted():
+    counted = np.array([[True, False, True, False], [False, False, False, True]])
+    all_ = jl.diagnostics.partition_changes(PATTERNS, DATA)
+    found = jl.diagnostics.partition_changes(PATTERNS, DATA, counted=counted)
+    assert all_.violations.all()
+    assert np.array_equal(found.violations, all_.violations * counted)
+    assert np.array_equal(found.flips, all_.flips * counted)
+    assert found.first == all_.first
+    later = jl.diagnostics.partition_changes(PATTERNS, DATA, counted=counted & (np.arange(2)[:, None] == 1))
+    assert later.first.startswith("in replica 1, between saves 3 and 4 ")
+    assert jl.diagnostics.partition_changes(PATTERNS, DATA, counted=np.zeros((2, 4), bool)).first == ""
+
+
+def test_a_step_changes_the_balance_by_the_square_of_the_step():
+    """c² − |w|² moves by η²(ċ² − |ẇ|²) exactly: one step of plain gradient descent in float64."""
+    data, eta = aligned_data(4, 3), 0.3
+    c, w = RNG.standard_normal(5), RNG.standard_normal((5, 3))
+    u = data.x @ w.T
+    missing = (data.y - np.maximum(u, 0) @ c) / 4
+    of_c, of_w = missing @ np.maximum(u, 0), c[:, None] * ((missing[:, None] * (u > 0)).T @ data.x)
+    moved = jl.networks.Neurons(np.stack([c, c + eta * of_c]), np.stack([w, w + eta * of_w]))
+    balance = jl.diagnostics.partition_conditions(data, jax.tree.map(lambda a: a.astype(np.float64), moved)).balance
+    assert np.allclose(np.diff(balance, axis=0)[0], eta**2 * (of_c**2 - np.sum(of_w**2, axis=1)), rtol=0, atol=1e-12)
+
+
 PATTERNS = jl.diagnostics.neuron_patterns(NEURONS, DATA)
 REFUSED = {
     "targets": ("data", lambda: jl.diagnostics.neuron_partition(NEURONS, jl.Data(np.eye(4), np.zeros(4)))),
@@ -150,6 +200,20 @@ REFUSED = {
     ),
     "patterns": ("patterns", lambda: jl.diagnostics.partition_changes(NEURONS, DATA)),
     "other points": ("patterns", lambda: jl.diagnostics.partition_changes(PATTERNS, aligned_data(20, 4))),
+    "a mask": (
+        "counted",
+        lambda: jl.diagnostics.partition_changes(PATTERNS, DATA, counted=np.ones((2, 5), bool)),
+    ),
+    "numbers for a mask": (
+        "counted",
+        lambda: jl.diagnostics.partition_changes(PATTERNS, DATA, counted=np.ones((2, 4))),
+    ),
+    "too few outputs": (
+        "samples",
+        lambda: jl.diagnostics.pushed_to_labels(
+            signed_problem(jl.SquaredError(), 0.02, 0.1), outputs_of(np.zeros((1, 2, 3)), [0, 1])
+        ),
+    ),
     "one time": (
         "patterns",
         lambda: jl.diagnostics.partition_changes(jax.tree.map(lambda a: a[:, :1], PATTERNS), DATA),
