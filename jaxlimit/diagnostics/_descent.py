@@ -22,9 +22,9 @@ SMALL = 1e-3
 class DescentRate(NamedTuple):
     """dL/dt at the start, where t = αη·k for k steps of size η of the mean loss at the learning rate α.
 
-    A step changes L by αη·`value` where it is small: no w_k may move by more than a small part of itself, so that
-    αη·s|c_k| is far below the standard deviation of w, for the factor s of the output. With s|c_k| = N^{−1/2} that is
-    αη ≪ std·√N; ReLU neurons that change sides in the step make it lower L by less.
+    A step changes L by αη·`value` where it is small. With ReLU no w_k may move by more than a small part of itself, so
+    that αη·s|c_k| is far below the standard deviation of w, for the factor s of the output: with s|c_k| = N^{−1/2} that
+    is αη ≪ std·√N. Neurons that change sides in a larger step make it lower L by less.
 
     `value` = `hidden` + `output`, the parts of w and of c; `error` bounds what the kernel's entries owe, and adds the
     size of the second order in the network's output at the start, which is not zero, and which `value` takes for zero.
