@@ -236,6 +236,7 @@ VERDICTS = {
     "regression": ["PROVED_PD", "HOLDS", "HOLDS", "HOLDS", "VIOLATED"],
     "mean_field": ["HOLDS", "HOLDS"],
     "mild": ["HOLDS"],
+    "min_norm": [],
     "multilayer": [],
     "normalisation": [],
 }
