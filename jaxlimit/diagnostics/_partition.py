@@ -222,11 +222,15 @@ def partition_conditions(data: Data, start: Neurons) -> PartitionConditions:
     alike = np.outer(data.y, data.y) * (data.x @ data.x.T)
     mu = float(np.min(alike))
     sizes = np.abs(data.y) * np.linalg.norm(data.x, axis=1)
-    balance = c**2 - np.sum(w**2, axis=-1)
-    wrong = (balance < 0) | (c == 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # neurons that diverged
+        balance = c**2 - np.sum(w**2, axis=-1)
+    lost = ~(np.isfinite(c) & np.all(np.isfinite(w), axis=-1))
+    wrong = lost | (balance < 0) | (c == 0)
     apart = bool(np.all(alike > 1.01 * (data.inputs + 4) * UNIT * np.outer(sizes, sizes)))
     missing = [] if apart else [f"min_ij y_i y_j x_i·x_j = {mu:.3g} is not above zero"]
-    missing += [f"|c_k| < |w_k| or c_k = 0 for {np.sum(wrong)} neuron(s)"] if wrong.any() else []
+    few = wrong & ~lost
+    missing += [f"|c_k| < |w_k| or c_k = 0 for {np.sum(few)} neuron(s)"] if few.any() else []
+    missing += [f"{np.sum(lost)} neuron(s) are not finite"] if lost.any() else []
     kept = np.asarray(~np.any(wrong, axis=-1))
     return PartitionConditions(mu, balance, kept, kept & apart, "; ".join(missing))
 
@@ -236,9 +240,12 @@ def _living(parameters: Neurons, data: Data) -> tuple[Array, Array, Array]:
     c, w = _fitting(parameters, _labelled(data))
     x = jnp.asarray(data.x, w.dtype)
     u = jnp.einsum("...nd,pd->...np", w, x, precision=Precision.HIGHEST)
-    sizes = jnp.linalg.norm(w, axis=-1)[..., None] * jnp.linalg.norm(x, axis=-1)
+    # At least Σ_j |w_j x_j|, and of no squares, which would underflow.
+    sizes = jnp.sum(jnp.abs(w), axis=-1)[..., None] * jnp.max(jnp.abs(x), axis=-1)
+    limits = jnp.finfo(w.dtype)
     # Not ≤: what is not finite is undecided too.
-    near = ~(jnp.abs(u) > (data.inputs + 8) * float(jnp.finfo(w.dtype).eps) * sizes)
+    near = ~(jnp.abs(u) > (data.inputs + 8) * float(limits.eps) * sizes + float(limits.tiny))
+    near = near | ~jnp.isfinite(c)[..., None]
     return c, u > 0, jnp.sum(near, axis=-2, dtype=jnp.int32)
 
 

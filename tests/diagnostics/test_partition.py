@@ -221,6 +221,26 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_neurons_that_are_not_finite_meet_no_condition_and_all_their_pairs_are_undecided(bad):
+    data = jl.Data([[1.0, 0.5], [0.8, 0.6]], [1.0, 1.0])
+    neurons = jl.networks.Neurons(np.array([bad, 1.0]), np.array([[0.1, 0.1], [0.1, 0.2]]))
+    found = jl.diagnostics.partition_conditions(data, neurons)
+    assert not found.claimed
+    assert found.reason == "1 neuron(s) are not finite"
+    assert jl.diagnostics.neuron_partition(neurons, data).undecided.tolist() == [1, 1]
+    assert int(jl.diagnostics.neuron_patterns(neurons, data).undecided) == 2
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-24, 1e12])
+def test_what_rounding_decides_does_not_depend_on_the_scale(scale):
+    """w·x = 1 − 1 to rounding; squares of w underflow in float32."""
+    w = np.array([[1.0, -1.0 - 1e-7], [1.0, 0.5]], np.float32) * np.float32(scale)
+    neurons = jl.networks.Neurons(np.ones(2, np.float32), w)
+    found = jl.diagnostics.neuron_partition(neurons, jl.Data([[1.0, 1.0]], [1.0]))
+    assert found.undecided.tolist() == [1]
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_does_not_fit_is_refused_by_name(name):
     argument, attempt = REFUSED[name]
