@@ -129,7 +129,7 @@ def mild(
     plan = Plan(key, sizes, steps, replicas, descent_replicas, step_width, partition_width)
     empty = tuple(empty_true_living(problem, width) for width in begun)
     predictions = [predict(problem, loss, sizes, level, far, jax.random.fold_in(key, 0)) for loss in chosen]
-    require_room(plan, predictions, starts, (*begun, tail_width), kind.itemsize)
+    require_room(plan, predictions, starts, begun, tail_width, kind.itemsize)
     require_stable(plan, predictions, devices)
 
     first = predictions[0].problem

@@ -265,12 +265,13 @@ def _deviation(one: Early, found: Descent) -> Claim:
 def _flat(one: Early, hits: Hits, name: str, over: str) -> Claim:
     several = one.by_width if over == "over the widths" else one.by_eta
     reason = _few_of(several)
+    total = sum(samples.replicas for samples in several)
     if not reason and hits.missing:
-        total = sum(samples.replicas for samples in several)
-        reason = f"{hits.missing} of {total} networks did not reach the level before t = {one.end:.3g}: raise `horizon` or `share`"
+        reason = f"{hits.missing} of {total} networks did not reach the level before t = {one.end:.3g}"
+        reason += ": raise `horizon` or `share`"
     reached = [error for error in hits.errors if error.standard_error > 0]
     seen, worst = [error.distance for error in reached], max((error.standard_error for error in reached), default=0.0)
-    found = "no network reached it"
+    found = f"{'no network' if hits.missing == total else 'too few networks'} reached it"
     if reached:
         found = f"η·T from {number(min(seen), 4)} to {number(max(seen), 4)}, each ± {number(worst, 1)} or less"
     return _rate_claim(

@@ -1,5 +1,7 @@
 """The study of the early stage: its claims, planted bugs that it sees, its refusals."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import scipy.stats
 
 import jaxlimit as jl
 from jaxlimit.claims import Verdict
-from jaxlimit.studies import _mild, _mild_claims
+from jaxlimit.studies import _mild, _mild_checks, _mild_claims
+from jaxlimit.studies._mild_steps import largest_eigenvalue, small_step
 
 KEY = jax.random.key(2)
 SQUARE = (jl.SquaredError(),)
@@ -26,10 +29,10 @@ HALF = jl.FixedStep(0.25, gamma=0.0)
 TINY = jl.initial.Normal(0.0, 0.001)
 
 
-def problem(data=None, w=TINY, scaling=HALF, c=None, power=-0.5, activation=None):
+def problem(data=None, w=TINY, scaling=HALF, c=None, power=-0.5, activation=None, loss=None, alpha=1.0):
     law = jl.Initial(c or jl.initial.Rademacher(), w, width_power=power)
     network = jl.networks.Shallow(activation or jl.activations.Relu(), law)
-    return jl.Problem(data or jl.data.aligned(8, 5), network, scaling)
+    return jl.Problem(data or jl.data.aligned(8, 5), network, scaling, loss or jl.SquaredError(), alpha)
 
 
 def study(given=None, **changes):
@@ -90,7 +93,8 @@ def test_the_arrays_are_what_the_verdicts_rest_on(report):
     steps = report.arrays["g_SquaredError_first_step_32"]
     assert steps.shape == (256, 2, 8)
     y = report.arrays["y"]
-    descent = np.diff(np.mean((steps.astype(float) - y) ** 2 / 2, axis=2), axis=1).mean() / 1e-3
+    descent = np.diff(np.mean((steps.astype(float) - y) ** 2 / 2, axis=2), axis=1).mean()
+    descent /= report.arrays["small_step_SquaredError"][-1]
     inner = jl.data.aligned(8, 5).x
     inner = np.clip(inner @ inner.T, -1.0, 1.0)
     kernel = inner * (np.pi - np.arccos(inner)) / (2 * np.pi)
@@ -108,9 +112,25 @@ def test_the_panels_draw(report):
 
 def test_the_interval_of_a_share_is_that_of_clopper_and_pearson():
     for hits in (0, 3, 40):
-        found = _mild_claims._share(np.arange(40) < hits)
+        found = _mild_claims._share(np.arange(40) < hits, 0.005)
         expected = scipy.stats.binomtest(hits, 40).proportion_ci(0.99, "exact")
         assert found == pytest.approx((hits / 40, expected.low, expected.high), rel=1e-9)
+
+
+def test_the_small_step_is_small_beside_the_curvature_and_beside_the_kink():
+    """λ_max from the arc-cosine kernel in NumPy; points twenty times as large; c = ±N^{−1/2}, w of any size."""
+    x = jl.data.aligned(8, 5).x
+    inner = np.clip(x @ x.T, -1.0, 1.0)
+    angle = np.pi - np.arccos(inner)
+    slopes, values = inner * angle / (2 * np.pi), (np.sqrt(1 - inner**2) + angle * inner) / (2 * np.pi)
+    for size, std in ((1.0, 0.001), (20.0, 0.001), (20.0, 0.5)):
+        given = problem(jl.Data(size * x, jl.data.aligned(8, 5).y), jl.initial.Normal(0.0, std))
+        kernel = size**2 * (slopes + 16 * std**2 * values) / 8
+        top = np.linalg.eigvalsh(kernel)[-1]
+        assert largest_eigenvalue(given, 16) == pytest.approx(top, rel=1e-9)
+        moves = size**2 * np.abs(inner).mean(axis=1) / 4.0  # for η = 1
+        expected = min(1e-3 / top, np.min(1e-2 * std * size / moves))
+        assert small_step(given, 16) == pytest.approx(expected, rel=1e-9)
 
 
 def test_steps_after_an_output_has_passed_its_target_do_not_count():
@@ -141,7 +161,62 @@ def test_planted_bugs_are_violations_and_few_networks_are_none(both, monkeypatch
     outside = verdicts(evidence._replace(early=(swapped,), conditions=(unbalanced, evidence.conditions[1])))
     assert outside["monotone sets"] is outside["assumptions"] is Verdict.UNDECIDED
     monkeypatch.setattr(_mild_claims, "FEWEST", 9)
-    assert verdicts(evidence)["monotone sets"] is Verdict.UNDECIDED
+    few = verdicts(evidence)
+    assert few["monotone sets"] is few["assumptions"] is Verdict.UNDECIDED
+
+
+def test_starts_say_nothing_where_the_bound_is_1_or_they_are_few_and_widths_share_one_level(both):
+    evidence = both[1]
+    (samples,), (one,) = evidence.starts, evidence.empty
+
+    def outcome(widths, empty, starts):
+        given = evidence._replace(start_widths=widths, starts=(starts,) * len(widths), empty=empty)
+        measured = _mild_claims._measure(given)
+        return _mild_claims._empty(given, measured), measured.shares
+
+    void = one._replace(bound=1.7)
+    found, _ = outcome((3,), (void,), samples)
+    assert (found.verdict, found.reason[:12]) == (Verdict.UNDECIDED, "at no width ")
+    found, _ = outcome((3, 12), (void._replace(lower=0.99), one), samples)
+    assert found.verdict is Verdict.HOLDS
+    assert found.error.endswith("the widths [3]")
+    two = dataclasses.replace(samples, values=samples.values[:2], diverged_at=samples.diverged_at[:2])
+    found, _ = outcome((12,), (one,), dataclasses.replace(two, observed=np.zeros((2, 1), bool)))
+    assert found.verdict is Verdict.UNDECIDED
+    _, shares = outcome(tuple(range(12, 32)), (one,) * 20, samples)
+    hits = int(np.sum(samples.observed))
+    expected = scipy.stats.binomtest(hits, 2000).proportion_ci(1 - 0.01 / 20, "exact")
+    assert shares[0][1:] == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_only_late_times_show_that_a_tail_is_not_flat(both):
+    """t·L·log t ∝ t^{0.3}: no network learns so slowly."""
+    evidence = both[1]
+    given = problem(loss=jl.Exponential())
+    early = evidence.early[0]._replace(name="Exponential", problem=given)
+
+    def outcome(ts, power):
+        ts = np.array(ts)
+        loss = np.exp(np.linspace(-0.01, 0.01, 8))[:, None] * ts ** (power - 1) / np.log(ts)
+        margins = -np.log(loss)[:, :, None] * given.data.y
+        samples = jl.Samples(ts, margins, None, ts.astype(int), np.full(8, -1), "Stepwise", 16, 1)
+        tested = evidence._replace(early=(early,), tail=samples, tail_eta=1.0)
+        return _mild_claims._tail(tested, _mild_claims._scaled_tail(tested, samples)).verdict
+
+    late = (1000.0, 3000.0, 10000.0)
+    assert outcome(late, 0.3) is Verdict.VIOLATED
+    assert outcome(late, 0.0) is Verdict.HOLDS
+    assert outcome((50.0, 100.0, 200.0), 0.3) is outcome(late[1:], 0.3) is Verdict.UNDECIDED
+    early = early._replace(rates=tuple(rate._replace(value=-0.01) for rate in early.rates))
+    assert outcome(late, 0.3) is Verdict.UNDECIDED
+
+
+def test_a_level_that_no_network_reached_is_no_hitting_time(both):
+    evidence = both[1]
+    claims, _, _ = _mild_claims.claims(evidence._replace(early=(evidence.early[0]._replace(level=1e-30),)))
+    claim = next(claim for claim in claims if claim.name.startswith("hitting times in N"))
+    assert claim.error.endswith("no network reached it")
+    assert claim.reason.endswith("raise `horizon` or `share`")
 
 
 @pytest.mark.slow
@@ -184,11 +259,24 @@ UNEQUAL = jl.Data([[1.0, 0.0], [0.5, 0.5]], [1.0, 2.0])
         ("horizon", lambda: study(horizon=0.0)),
         ("widths", lambda: study(widths=(16, 8))),
         ("tail_ts", lambda: study(tail_ts=(1.0, 10.0))),
+        ("tail_ts", lambda: study(tail_ts=(1000.0, 1000.1))),
+        ("tail_ts", lambda: study(tail_ts=(1e3, 1e12))),
+        ("tail_ts", lambda: study(tail_eta=1e5)),
         ("step_width", lambda: study(step_width=0)),
+        ("start_widths", lambda: study(start_widths=(12, 8))),
+        ("problem", lambda: study(problem(alpha=0.5))),
+        ("etas", lambda: study(etas=(0.25, 50.0))),
+        ("etas", lambda: study(etas=(1e-12, 0.25))),
+        ("eta", lambda: study(problem(scaling=jl.FixedStep(50.0, gamma=0.0)))),
+        ("eta", lambda: study(horizon=1e15)),
+        ("widths", lambda: study(widths=(16, 10**9))),
+        ("start_widths", lambda: study(start_widths=(12, 10**9))),
+        ("starts", lambda: study(starts=10**12)),
         ("eta", lambda: study(problem(scaling=jl.FixedStep(1e-7, gamma=0.0)))),
     ],
 )
 def test_bad_arguments_are_refused_by_name_before_anything_is_simulated(name, call, monkeypatch):
     monkeypatch.setattr(_mild, "simulate", None)
+    monkeypatch.setattr(_mild_checks, "available_on_host", lambda: 2**33)
     with pytest.raises(ValueError, match=f"^Argument `{name}` must"):
         call()
