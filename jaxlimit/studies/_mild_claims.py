@@ -10,9 +10,8 @@ import scipy.special
 from jaxlimit._typing import Host
 from jaxlimit.activations import Relu
 from jaxlimit.claims import Claim, Remark, Verdict, number
-from jaxlimit.diagnostics import PartitionChanges, hitting_times, partition_changes, training_loss
+from jaxlimit.diagnostics import PartitionChanges, hitting_times, partition_changes, pushed_to_labels, training_loss
 from jaxlimit.paths import Samples
-from jaxlimit.problem import Problem
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, rate, rate_verdict
 from jaxlimit.studies._mild_evidence import LARGE, Early, Evidence, set_shares, step_of
 
@@ -85,12 +84,11 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
 
 
 def _measure(evidence: Evidence) -> Measured:
-    data = evidence.problem.data
     tail = 0.5 * LEVEL / max(1, len(_bounded(evidence)))  # one verdict on all widths
     inverse = tuple(round(1e6 / eta) for eta in reversed(evidence.etas))  # a fit takes whole numbers, in order
     return Measured(
-        changes=tuple(partition_changes(one.sets.observed.patterns, data) for one in evidence.early),
-        contrasts=tuple(partition_changes(one.contrast.observed.patterns, data) for one in evidence.early),
+        changes=tuple(_changes(one, one.sets) for one in evidence.early),
+        contrasts=tuple(_changes(one, one.contrast) for one in evidence.early),
         descents=tuple(_first_descent(evidence, one) for one in evidence.early),
         by_width=tuple(
             _hits(one, evidence.widths, one.by_width, [step_of(one.problem)] * len(evidence.widths))
@@ -178,15 +176,15 @@ def _assumptions(evidence: Evidence) -> Claim:
 
 def _monotone(evidence: Evidence, one: Early, changes: PartitionChanges) -> Claim:
     samples, data = one.sets, evidence.problem.data
-    pushed = pushes(one.problem, samples)
-    violations = int(changes.violations[pushed].sum())
+    pushed = pushed_to_labels(one.problem, samples)
+    violations = int(changes.violations.sum())
     doubt = _misread(changes, pushed)
     pairs = int(pushed.sum()) * samples.width * data.points
     left_out = 1.0 - float(pushed.mean())
     found = np.stack(list(set_shares(one).values()))
     busy = float(np.mean(np.sum(np.any(np.diff(found, axis=2) != 0, axis=0) & pushed, axis=1)))
     living = found[0].mean(axis=0)
-    claimed, flips = bool(np.all(evidence.conditions[0].claimed)), int(changes.flips[pushed].sum())
+    claimed, flips = bool(np.all(evidence.conditions[0].claimed)), int(changes.flips.sum())
     reason = _few(samples, samples.replicas) or ("" if claimed else "the conditions of the theorem are not satisfied")
     verdict = Verdict.UNDECIDED
     if not reason and violations > doubt:
@@ -215,14 +213,10 @@ def _monotone(evidence: Evidence, one: Early, changes: PartitionChanges) -> Clai
     )
 
 
-def pushes(problem: Problem, samples: Samples) -> Host:
-    """Whether until now every y_i ∂ℓ/∂g ≤ 0, [replicas, intervals]: the theorem asks for it."""
-    data = problem.data
-    loss: Any = problem.loss
-    values = np.asarray(samples.values, np.float64)[:, :-1, : data.points]
-    # Not > 0: a network that diverged pushes nowhere.
-    towards = np.all(data.y * np.asarray(loss.derivative(values, data.y)) <= 0, axis=2)
-    return np.asarray(np.logical_and.accumulate(towards, axis=1))
+def _changes(one: Early, samples: Samples) -> PartitionChanges:
+    """Only where every output is pushed to its label: the theorem asks for it."""
+    counted = pushed_to_labels(one.problem, samples)
+    return partition_changes(samples.observed.patterns, one.problem.data, counted=counted)
 
 
 def _descent(evidence: Evidence, one: Early, found: Descent) -> Claim:
@@ -357,10 +351,8 @@ def _tail(evidence: Evidence, tail: tuple[Host, Host]) -> Claim:
 
 def _contrast(one: Early, changes: PartitionChanges) -> Remark:
     samples = one.contrast
-    pushed = pushes(one.problem, samples)
-    violations, flips = np.where(pushed, changes.violations, 0), int(changes.flips[pushed].sum())
-    networks, total = int(np.sum(violations.sum(axis=1) > 0)), int(violations.sum())
-    doubt = _misread(changes, pushed)
+    networks, total = int(np.sum(changes.violations.sum(axis=1) > 0)), int(changes.violations.sum())
+    flips, doubt = int(changes.flips.sum()), _misread(changes, pushed_to_labels(one.problem, samples))
     first = f": {changes.first}" if changes.first else ""
     return Remark(
         f"w {LARGE:g} times as large as c, {one.name}",

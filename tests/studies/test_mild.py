@@ -133,14 +133,6 @@ def test_the_small_step_is_small_beside_the_curvature_and_beside_the_kink():
         assert small_step(given, 16) == pytest.approx(expected, rel=1e-9)
 
 
-def test_steps_after_an_output_has_passed_its_target_do_not_count():
-    values = np.array([[[0.5, -0.5], [1.5, -0.5], [0.5, -0.5]], [[0.1, 0.1], [np.nan, 0.0], [0.0, 0.0]]])
-    steps, never = np.arange(3), np.full(2, -1)
-    samples = jl.Samples(steps.astype(float), values, None, steps, never, "Stepwise", 8, 1)
-    given = problem(jl.Data([[1.0, 0.0], [-1.0, 0.5]], [1.0, -1.0]))
-    assert _mild_claims.pushes(given, samples).tolist() == [[True, False], [True, False]]
-
-
 def test_planted_bugs_are_violations_and_few_networks_are_none(both, monkeypatch):
     """A rate twice too large, a chance half as large, the sets of networks without balance, too few networks."""
     evidence = both[1]
