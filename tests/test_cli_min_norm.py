@@ -83,11 +83,22 @@ def test_a_run_repeats_from_its_own_configuration(tmp_path: Path, asked) -> None
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["data"]["power"] == 2
 
 
+def test_a_second_activation_can_be_left_out(tmp_path: Path, asked) -> None:
+    assert _min_norm.min_norm(**FEW, beside="none", out=tmp_path) == 0
+    assert _min_norm.min_norm(config=tmp_path / "config.json", out=tmp_path) == 0
+    assert [arguments["beside"] for _, arguments in asked] == [None, None]
+    assert studies.min_norm_settings({"beside": "none"})["beside"] is None
+
+
 def test_wrong_use_is_refused(tmp_path: Path) -> None:
     config = tmp_path / "study.toml"
     config.write_text('steps = "many"\n')
+    wrong = {"labels": 3, "shares": None, "widths": "16", "data": None, "beside": 3}
+    for key, value in wrong.items():
+        (tmp_path / f"{key}.json").write_text(json.dumps({key: value}))
     cases = [
         ({"data": "sphere", "inputs": 3}, "Argument `held_out` must be 0 for sphere data"),
+        ({"data": "aligned", "inputs": 3}, "(pass --held-out 0)"),
         ({"data": "teacher"}, "Argument `inputs` must be given for teacher data"),
         ({"activation": "Tanh"}, "Argument `rule` must be given for Tanh()"),
         ({"eta": 0.0}, "Argument `eta` must"),
@@ -97,6 +108,7 @@ def test_wrong_use_is_refused(tmp_path: Path) -> None:
         ({"seed": -1}, "Argument `seed` must"),
         ({"labels_data": "nothing"}, "Argument `labels.source` must"),
         ({"config": config}, "Argument `steps` must"),
+        *(({"config": tmp_path / f"{key}.json"}, f"Argument `{key}` must be a") for key in wrong),
     ]
     for arguments, text in cases:
         with pytest.raises(ValueError, match=r"^Argument `.*` must") as refusal:

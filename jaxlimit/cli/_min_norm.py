@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import jax
 
 from jaxlimit import studies
+from jaxlimit._arguments import instance
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs, settings_from, table
 from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._points import points_table
@@ -63,7 +64,7 @@ def min_norm(
     activation
         An activation, as in Relu (the default).
     beside
-        A second activation, Erf unless told otherwise, for the exponent of smooth ones.
+        A second activation, Erf unless told otherwise, for the exponent of smooth ones; none for none.
     rule
         ClosedForm or Quadrature.
     w
@@ -92,7 +93,7 @@ def min_norm(
     flags: dict[str, Any] = {
         "held_out": held_out,
         "activation": None if activation is None else table("activation", activation),
-        "beside": None if beside is None else table("beside", beside),
+        "beside": "none" if beside == "none" else None if beside is None else table("beside", beside),
         "rule": None if rule is None else table("rule", rule),
         "w": None if w is None else table("w", w, "law"),
         "eta": eta,
@@ -105,9 +106,9 @@ def min_norm(
     }
     given = {} if config is None else settings_from(config)
     settings = studies.min_norm_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
-    before = settings["data"]
+    before = instance("data", settings["data"], dict, "be a table")
     # The default's own name keeps its other arguments, such as the power.
-    source = None if isinstance(before, dict) and data == before.get("source") else data
+    source = None if data == before.get("source") else data
     settings["data"] = points_table(before, None, source, points, inputs, bias)
     labels = settings["labels"]
     if labels_data is not None and not (isinstance(labels, dict) and labels.get("source") == labels_data):

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+import scipy.special
 from jaxtyping import Float
 
 from jaxlimit._arguments import items, positive_integer, random_key, real_array, require, widths_in_order
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.statistics._base import probability
 from jaxlimit.statistics._pathwise import PathError
-from jaxlimit.statistics._rate import FEWEST, FLOORS, Rate
+from jaxlimit.statistics._rate import FEWEST, FLOORS, Rate, more
 
 
 def bootstrap_rate(
@@ -31,11 +32,14 @@ def bootstrap_rate(
 
     The interval is studentised: with v = Σ (x − x̄)² Var y / (Σ (x − x̄)²)², Var y by the delta method, each of
     `resamples` draws of replicas with replacement gives t* = (exponent* − exponent)/√v*, and the ends are
-    exponent − t*·√v at the quantiles (1 ± level)/2 of t*. The weights are equal, not those of the noise:
-    estimated weights of heavy-tailed errors depend on the errors and bias the slope.
+    exponent − t*·√v at the quantiles (1 ± level)/2 of t*, widened by the ratio of Student's quantile with n − 1 degrees
+    to the normal one, n the smallest number of replicas: few replicas, drawn again, do not show their own tails. The
+    weights are equal, not those of the noise: estimated weights of heavy-tailed errors depend on the errors and bias
+    the slope.
 
     Coverage of the 95% interval by simulation, 5 widths with 64 to 128 replicas: 94–96% for squared errors that
-    are χ² of 1 to 20 degrees; 92% with 64 replicas for log-normal ones with σ = 1. Draws come from `key`
+    are χ² of 1 to 20 degrees; 92% with 64 replicas for log-normal ones with σ = 1. With 8 replicas at 4 widths either
+    end is wrong in 0.7 to 2.1% of such cases (4.3% if not widened), with 16 in up to 3.4%. Draws come from `key`
     (`jax.random.key(0)` where none is given). `floors` [widths]: widths whose error is not twice their floor are
     left out, and with fewer than three left the fit is refused, as in `rate`. Raises ``ValueError`` for negative
     or infinite squared errors, for errors without any scatter, and for fewer than 8 replicas at a width.
@@ -82,7 +86,7 @@ def bootstrap_rate(
     used = tuple(ordered[i] for i in kept)
     share = f"{len(kept)} of {len(ordered)} widths lie above {FLOORS:g} noise floors"
     if len(kept) < FEWEST:
-        reason = f"refused: {share}, and a rate needs {FEWEST}; use more replicas or smaller widths"
+        reason = f"refused: {share}, and a rate needs {FEWEST}; {more(len(ordered))}"
         return Rate(math.nan, -math.inf, math.inf, used, reason, level, math.nan)
     x = np.log(np.array(used, dtype=np.float64))
     pull = (x - np.mean(x)) / np.sum(np.square(x - np.mean(x)))
@@ -91,10 +95,12 @@ def bootstrap_rate(
     # A resample without any scatter says nothing about the scatter.
     ratio = (other - slope) / np.where(spread > 0, spread, np.inf)
     lower, upper = np.quantile(ratio, [0.5 * (1.0 + level), 0.5 * (1.0 - level)])
+    tail, fewest = 0.5 * (1.0 - level), min(squares[i].size for i in kept)
+    wider = float(scipy.special.stdtrit(fewest - 1, tail) / scipy.special.ndtri(tail))
     logs = np.array([0.5 * math.log(float(np.mean(squares[i]))) for i in kept])
     coefficient = math.exp(float(np.mean(logs)) - slope * float(np.mean(x)))
     reason = f"{share}; studentised interval from {draws} resamples"
-    low, high = slope - float(lower) * error, slope - float(upper) * error
+    low, high = slope - wider * float(lower) * error, slope - wider * float(upper) * error
     return Rate(slope, low, high, used, reason, level, coefficient)
 
 

@@ -112,7 +112,7 @@ def rate(widths: Sequence[int], errors: Sequence[MeasuredError], level: float = 
     used = tuple(width for width, _ in kept)
     share = f"{len(kept)} of {len(ordered)} widths lie above {FLOORS:g} noise floors"
     if len(kept) < FEWEST:
-        reason = f"refused: {share}, and a rate needs {FEWEST}; use more replicas or smaller widths"
+        reason = f"refused: {share}, and a rate needs {FEWEST}; {more(len(ordered))}"
         return Rate(math.nan, -math.inf, math.inf, used, reason, level, math.nan)
     x = np.log(np.array(used, dtype=np.float64))
     y = np.log(np.array([error.distance for _, error in kept]))
@@ -120,6 +120,11 @@ def rate(widths: Sequence[int], errors: Sequence[MeasuredError], level: float = 
     slope, intercept, half, scatter = _line(x, y, relative, level)
     reason = f"{share}; {scatter}"
     return Rate(slope, slope - half, slope + half, used, reason, level, math.exp(intercept))
+
+
+def more(widths: int) -> str:
+    """What a refused fit lacks."""
+    return f"give at least {FEWEST} widths" if widths < FEWEST else "use more replicas or smaller widths"
 
 
 def _line(x: Host, y: Host, sigma: Host, level: float) -> tuple[float, float, float, str]:

@@ -19,7 +19,7 @@ from jaxlimit._arguments import (
     require,
     widths_in_order,
 )
-from jaxlimit._lanes import Progress
+from jaxlimit._lanes import Progress, available_on_host
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.activations import AbstractActivation, Erf
 from jaxlimit.claims import Report
@@ -31,6 +31,7 @@ from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
 from jaxlimit.simulation import AbstractMethod, simulate
+from jaxlimit.simulation._checks import check_stability
 from jaxlimit.studies._min_norm_claims import claims
 from jaxlimit.studies._min_norm_evidence import Evidence, Limit, Paths, Series, beside_solutions, parameters, with_noise
 from jaxlimit.studies._min_norm_panels import panels
@@ -42,6 +43,10 @@ MIN_NORM_REPLICAS = 16
 BESIDE = Erf()
 """A smooth activation, beside the kink of ReLU."""
 NOISE = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+FEWEST_STEPS = 10
+"""After few steps parameters are in the range of F_0 but for rounding."""
+LEAST = 1e-6
+"""Of ηλ_max times the steps: nothing has been trained before."""
 SAVES = 9
 """Save times beside the start, evenly spaced in log steps."""
 
@@ -75,13 +80,16 @@ def min_norm(
     Σ(1 − ηλ_i)^{2k}(v_i·(Y − f_0))²; the network's kernel A_t = F_tᵀF_t stays that of its start, and with `twin` the
     outputs stay those of its tangent, `networks.Linearised` with the same key, both up to m^{−1/2}. With `held_out`
     points networks tend there to f_0(x) + h(x)ᵀH^{-1}(Y − f_0), trained for as long. With `labels`, data whose labels
-    are ±1 (`Data.with_signs` makes them of real targets) and others to test on, the proved bound √(2 yᵀH^{-1}y/n) is
-    compared with the test loss where shares of the labels are drawn anew.
+    are ±1 (`Data.with_signs` makes them of real targets) and others to test on, √(2 yᵀH^{-1}y/n), the leading term of
+    the proved bound, is compared with the test loss of kernel regression where shares of the labels are drawn anew.
+    There wide networks end whose start is near zero: w is made small for this, which leaves H of ReLU as it is.
 
     The limit has the kernel of the problem's own network, by `rule` where it has no closed form, and η is that of the
-    mean loss. Slopes and verdicts need 8 networks. Raises ``ValueError`` for bad arguments, among them a scaling that
-    is not `FixedStep` with γ = 1/2, points of unequal weight, a loss other than `SquaredError`, and a kernel that is
-    not proved positive definite, before anything is simulated. Source: references `min_norm`, `arora2019`.
+    mean loss. Slopes and verdicts need 8 networks, and more than rounding can make: steps·ε/2 of every weight at worst,
+    which is 1e-4 of it for 2000 steps in float32. Raises ``ValueError`` for bad arguments, among them a scaling that is
+    not `FixedStep` with γ = 1/2, points of unequal weight, a loss other than `SquaredError`, a kernel that is not
+    proved positive definite, fewer than 10 steps, and a step that is unstable or trains nothing, before anything is
+    simulated. Source: references `min_norm`, `arora2019`.
 
         >>> import jax, jaxlimit as jl
         >>> law = jl.Initial(c=jl.initial.Rademacher())
@@ -94,6 +102,7 @@ def min_norm(
     """
     key, sizes, last = random_key(key), widths_in_order(widths), positive_integer("steps", steps)
     given = _checked(problem)
+    require(last >= FEWEST_STEPS, "steps", f"be at least {FEWEST_STEPS}", f"it is {last}")
     enough = positive_integer("replicas", replicas) >= 2
     require(enough, "replicas", "be at least 2 (for a standard error)", f"it is {replicas}")
     float_dtype(dtype)
@@ -108,20 +117,31 @@ def min_norm(
     ts = np.unique(np.concatenate([[0.0], np.round(np.geomspace(1.0, last, SAVES))]))
     at = None if held_out is None else held_out.x
     limit = Limit(given, ts, at, rule)
+    far = limit.eta * float(limit.values[-1]) * last
+    require(
+        far >= LEAST, "problem", f"train in these steps, ηλ_max·steps ≥ {LEAST:g} for η on the sum", f"it is {far:.2g}"
+    )
     noise = tuple(with_noise(network, *labels, share, chance, rule) for share in noises) if labels else ()
 
     problems = [given, *(replace(given, network=replace(network, activation=one)) for one in chosen)]
+    _require_room(sizes[-1], replicas, ts.size, given.data.inputs, dtype)
+
+    def own_key(k: int, position: int) -> RandomKey:
+        # Independent keys for every run: fits and verdicts take their errors as independent.
+        return jax.random.fold_in(jax.random.fold_in(key, k), position)
+
+    for k, one in enumerate(problems):
+        for position, width in enumerate(sizes):
+            check_stability(one, width, own_key(k, position), None)
     linear = replace(given, network=Linearised(network))
     twice = [2 if coupled and k == 0 else 1 for k in range(len(problems))]
     work = [float(width * replicas) for copies in twice for width in sizes for _ in range(copies)]
     parts, turns = Shares(progress, work), count()
 
     def run(k: int, position: int) -> Paths:
-        # Independent keys for every run: fits and verdicts take their errors as independent.
-        own = jax.random.fold_in(jax.random.fold_in(key, k), position)
         shared: Any = {
             "replicas": replicas,
-            "key": own,
+            "key": own_key(k, position),
             "at": at if k == 0 else None,
             "batch": None,
             "dtype": dtype,
@@ -186,6 +206,16 @@ def _checked(problem: Problem) -> Problem:
     equal = float(np.ptp(given.data.weights)) <= 1e-12 / given.data.points
     require(equal, "problem", "have points of equal weight", "some weigh more")
     return given
+
+
+def _require_room(width: int, replicas: int, times: int, inputs: int, dtype: Any) -> None:
+    """Before the smaller widths are trained: all weights of the largest at all saves, twice while they are joined."""
+    free, needed = available_on_host(), 2 * replicas * times * width * (inputs + 1) * np.dtype(dtype).itemsize
+    if free is not None:
+        have = (
+            f"{replicas} networks of width {width} at {times} saves take {needed / 1e9:.3g} GB of {free / 1e9:.3g} GB"
+        )
+        require(needed <= free, "widths", "leave weights that fit into the memory", have)
 
 
 def _check_points(name: str, points: Data | None, like: Data) -> None:

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlimit import activations
 from jaxlimit._arguments import instance, natural_number, positive_integer, require
 from jaxlimit.data import Data
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.studies._build import activation_from, data_from, network_from, resolved_settings, rule_from
+from jaxlimit.studies._build import data_from, named, network_from, resolved_settings, rule_from
 from jaxlimit.studies._min_norm import MIN_NORM_REPLICAS, MIN_NORM_STEPS, MIN_NORM_WIDTHS, NOISE
 
 MIN_NORM: dict[str, Any] = {
@@ -46,8 +47,10 @@ EXTEND = ("digits", "diabetes", "teacher", "polynomial")
 
 
 def min_norm_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `jaxlimit run min_norm`, put over their defaults as by `resolved_settings`."""
-    return resolved_settings(settings, MIN_NORM)
+    """The settings of `jaxlimit run min_norm`, over their defaults as by `resolved_settings`; "none" is no `beside`."""
+    found = resolved_settings(settings, MIN_NORM)
+    # TOML has no null.
+    return {**found, "beside": None if found["beside"] == "none" else found["beside"]}
 
 
 def min_norm_problem(settings: Mapping[str, Any]) -> Problem:
@@ -61,12 +64,18 @@ def min_norm_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    for name, kind, plural in (("widths", int, "integers"), ("shares", int | float, "numbers")):
+        value = settings[name]
+        fits = isinstance(value, list | tuple) and all(isinstance(x, kind) and not isinstance(x, bool) for x in value)
+        require(fits, name, f"be a list of {plural}", f"it is {value!r}")
+    given = settings["beside"]
+    beside = None if given is None else named(activations, given, "beside", "name", activations.AbstractActivation)
     return {
         **{name: settings[name] for name in ("widths", "replicas", "steps", "twin", "shares", "delta")},
         "key": jax.random.key(seed),
         "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
         "rule": None if settings["rule"] is None else rule_from(settings["rule"]),
-        "beside": None if settings["beside"] is None else activation_from(settings["beside"]),
+        "beside": beside,
         "held_out": _points(settings)[1],
         "labels": None if settings["labels"] is None else _labels(settings),
     }
@@ -92,7 +101,10 @@ def _network(settings: Mapping[str, Any]) -> Shallow:
 
 def _points(settings: Mapping[str, Any]) -> tuple[Data, Data | None]:
     """The data and the points after them, on the scale of the data."""
-    table, standardise = dict(settings["data"]), instance("standardise", settings["standardise"], bool)
+    table, standardise = (
+        dict(instance("data", settings["data"], dict, "be a table")),
+        instance("standardise", settings["standardise"], bool),
+    )
     count = natural_number("held_out", settings["held_out"])
     bias = instance("data.bias", table.pop("bias", False), bool)
     own, other = _parted(table, "held_out", count)
@@ -105,7 +117,10 @@ def _parted(table: Mapping[str, Any], name: str, count: int) -> tuple[Data, Data
     """The first points, and those that follow them."""
     own = data_from(table)
     source = table.get("source")
-    require(source in EXTEND or not count, name, f"be 0 for {source} data, which have no further points", f"is {count}")
+    further = source in EXTEND or not count
+    where = f"be 0 for {source} data, which have no further points (pass --held-out 0)"
+    require(further or name != "held_out", name, where, f"it is {count}")
+    require(further, "data.source", f"be one of {', '.join(EXTEND)}, which have points to test on", f"it is {source}")
     if not count:
         return own, None
     both = data_from({**table, "points": own.points + count})

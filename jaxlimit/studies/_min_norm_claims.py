@@ -11,10 +11,20 @@ from jaxlimit._typing import Host
 from jaxlimit.activations import Relu
 from jaxlimit.claims import Claim, Remark, Verdict, above, below, number
 from jaxlimit.initial import Normal, Rademacher
-from jaxlimit.statistics import Rate, curve_equivalence
-from jaxlimit.studies._min_norm_evidence import Evidence, Noise, Series
+from jaxlimit.statistics import curve_equivalence
+from jaxlimit.studies._min_norm_evidence import NEAR_ZERO, Evidence, Noise, Series, near_zero
 from jaxlimit.studies._min_norm_frozen import frozen, gaps_of, largest_gaps
-from jaxlimit.studies._min_norm_rates import FEWEST, MARGIN, at_most, fitted, lost, mean_of, observed, squared
+from jaxlimit.studies._min_norm_rates import (
+    FEWEST,
+    MARGIN,
+    Fit,
+    at_most,
+    fitted,
+    kernel_moved,
+    lost,
+    mean_of,
+    observed,
+)
 
 SOURCE, FINE = "arXiv 2105.06569", "arXiv 1901.08584"
 MOVE_MARGIN = 0.1
@@ -33,10 +43,10 @@ class Curve(NamedTuple):
 class Measured(NamedTuple):
     """What the panels draw."""
 
-    orthogonal: tuple[Rate, ...]
+    orthogonal: tuple[Fit, ...]
     """Of |P⊥(w − w*)|², by series."""
-    largest: Rate
-    outputs: Rate
+    largest: Fit
+    outputs: Fit
     moved: Curve
     """|w − w(0)| over the limit's."""
     squares: Curve
@@ -46,9 +56,9 @@ class Measured(NamedTuple):
     """(|Y − u| − the limit's)/|Y − f_0|."""
     distances: tuple[Host, ...]
     """Mean square distance to the limit's output on held-out points, by width [networks]."""
-    kernels: tuple[Rate, ...]
+    kernels: tuple[Fit, ...]
     """Of ‖A_t − A_0‖/‖A_0‖ after training, by series."""
-    twin: Rate
+    twin: Fit
     gaps: tuple[Host, ...]
     """RMS distance to the tangent twin, by width [networks, times]; none without twins."""
 
@@ -81,19 +91,47 @@ def _measure(evidence: Evidence) -> Measured:
         distances = [
             np.mean((one.values[:, -1, points:] - o) ** 2, axis=1) for one, o in zip(own, outputs, strict=True)
         ]
+    values = [0.5 * one for one in output_rounding(evidence)]
     return Measured(
-        tuple(squared(fitted(evidence, [one.along.orthogonal[:, -1] for one in s.paths])) for s in evidence.series),
-        fitted(evidence, [one.along.largest_move[:, -1] ** 2 for one in own]),
-        fitted(evidence, distances),
+        tuple(_fitted_orthogonal(evidence, one) for one in evidence.series),
+        fitted(
+            evidence, [one.along.largest_move[:, -1] ** 2 for one in own], [_floor(one.rounding.largest) for one in own]
+        ),
+        fitted(evidence, distances, values),
         _averaged(ratios),
         _averaged(squares),
         _averaged(wanted),
         _averaged(deviation),
         tuple(distances),
-        tuple(fitted(evidence, [one.kernel[:, -1] ** 2 for one in series.paths]) for series in evidence.series),
-        fitted(evidence, largest_gaps(evidence)),
+        tuple(_fitted_kernel(evidence, one) for one in evidence.series),
+        fitted(evidence, largest_gaps(evidence), values),
         gaps_of(evidence),
     )
+
+
+def _fitted_orthogonal(evidence: Evidence, series: Series) -> Fit:
+    floors = [_floor(one.rounding.whole) for one in series.paths]
+    return fitted(evidence, [one.along.orthogonal[:, -1] for one in series.paths], floors).squared
+
+
+def _fitted_kernel(evidence: Evidence, series: Series) -> Fit:
+    """A relative change of all weights changes the kernel by about as much."""
+    floors = [0.5 * one.rounding.relative for one in series.paths]
+    return fitted(evidence, [one.kernel[:, -1] ** 2 for one in series.paths], floors)
+
+
+def _floor(bounds: Host) -> float:
+    """What `fitted` asks for of the networks of a width: it uses what exceeds two floors."""
+    return 0.5 * float(np.sqrt(np.mean(bounds**2))) if bounds.size else 0.0
+
+
+def output_rounding(evidence: Evidence) -> list[float]:
+    """What rounding of the weights may make of an output by width, as errors that are independent between neurons.
+
+    f has the derivative σ'(w_k·x)x/√m in w_k, whose mean square over neurons is H(x, x).
+    """
+    slope = math.sqrt(float(np.mean(np.diag(evidence.limit.kernel))))
+    return [2.0 * _floor(one.rounding.whole) * slope / math.sqrt(one.width) for one in evidence.own.paths]
 
 
 def _averaged(values: list[Host]) -> Curve:
@@ -141,7 +179,7 @@ def exponent_of(series: Series) -> float:
     return -1.0 if series.activation.smooth else -0.5
 
 
-def _orthogonal(evidence: Evidence, series: Series, fit: Rate) -> Claim:
+def _orthogonal(evidence: Evidence, series: Series, fit: Fit) -> Claim:
     predicted, last = exponent_of(series), mean_of(series.paths[-1].along.orthogonal[:, -1])
     return Claim(
         f"minimum norm {series.name}",
@@ -149,7 +187,7 @@ def _orthogonal(evidence: Evidence, series: Series, fit: Rate) -> Claim:
         f"{SOURCE}, gradient flow" if not series.activation.smooth else f"its argument with Lipschitz σ' ({SOURCE})",
         f"exponent in m at most {predicted:g} + {MARGIN:g}",
         *observed(fit, last),
-        *lost(series.paths, *at_most(fit, predicted)),
+        *lost(series.paths, *at_most(fit, predicted, kernel_moved(series.paths, fit))),
     )
 
 
@@ -160,13 +198,19 @@ def _student(count: int, tests: int) -> float:
 
 
 def _at_the_largest(
-    evidence: Evidence, mean: Host, error: Host, margin: float, first: float, last: float
+    evidence: Evidence, mean: Host, error: Host, margin: float, first: float, last: float, rounding: float
 ) -> tuple[Verdict, str]:
-    """Within the margin of 1 at the largest width. A limit is refuted only where the deviation does not fall to it."""
+    """Within the margin of 1 at the largest width. A limit is refuted only where the deviation does not fall to it.
+
+    `rounding` is what it may come to at worst: where that exceeds the margin neither verdict is given.
+    """
     paths = evidence.own.paths
     count, tests = len(paths[-1].values), mean.size
     if min(len(one.values) for one in paths) < FEWEST:
         return lost(paths, Verdict.UNDECIDED, f"a width has fewer than {FEWEST} networks")
+    if rounding >= margin:
+        more = f"rounding may come to {number(rounding, 2)}, and the margin is {margin:g}"
+        return lost(paths, Verdict.UNDECIDED, f"{more}: use float64, or fewer and larger steps")
     names = [f"step {step:g}" for step in evidence.steps[-tests:]]
     wide = error * _student(count, tests)
     found = curve_equivalence(mean, wide, np.ones(tests), margin, LEVEL, names)
@@ -183,7 +227,8 @@ def _movement(evidence: Evidence, measured: Measured) -> Claim:
     start = own.values[:, 0, : evidence.problem.data.points]
     wanted = mean_of(limit.moved(start)[:, -1])
     end = mean_of(own.distance)
-    verdict, reason = _at_the_largest(evidence, value[-1], error[-1], MOVE_MARGIN, off[0], off[-1])
+    rounding = mean_of(own.rounding.whole / limit.moved(start)[:, -1]).distance
+    verdict, reason = _at_the_largest(evidence, value[-1], error[-1], MOVE_MARGIN, off[0], off[-1], rounding)
     return Claim(
         "movement",
         f"|w − w(0)| after {evidence.steps[-1]:g} steps is that of the kernel, at every width the same",
@@ -205,14 +250,18 @@ def _largest(evidence: Evidence, measured: Measured) -> Claim:
         SOURCE,
         f"exponent in m at most −0.5 + {MARGIN:g}",
         *observed(measured.largest, last),
-        *lost(evidence.own.paths, *at_most(measured.largest, -0.5)),
+        *lost(evidence.own.paths, *at_most(measured.largest, -0.5, kernel_moved(evidence.own.paths, measured.largest))),
     )
 
 
 def _curve(evidence: Evidence, measured: Measured) -> Claim:
     value, error = measured.deviation
     worst = [float(np.max(np.abs(one))) for one in value]
-    verdict, reason = _at_the_largest(evidence, 1.0 + value[-1][1:], error[-1][1:], CURVE_MARGIN, worst[0], worst[-1])
+    scale, rounding = math.sqrt(float(np.mean(measured.squares.value[-1][0]))), output_rounding(evidence)[-1]
+    rounding *= math.sqrt(evidence.problem.data.points) / scale
+    verdict, reason = _at_the_largest(
+        evidence, 1.0 + value[-1][1:], error[-1][1:], CURVE_MARGIN, worst[0], worst[-1], rounding
+    )
     at = int(np.argmax(np.abs(value[-1]))) if len(evidence.own.paths[-1].values) else 0
     return Claim(
         "training curve",
@@ -238,7 +287,10 @@ def _outputs(evidence: Evidence, measured: Measured) -> Claim:
         f"{SOURCE}, {FINE}",
         f"exponent in m of the RMS distance at most {predicted:g} + {MARGIN:g}",
         *observed(measured.outputs, last),
-        *lost(evidence.own.paths, *at_most(measured.outputs, predicted)),
+        *lost(
+            evidence.own.paths,
+            *at_most(measured.outputs, predicted, kernel_moved(evidence.own.paths, measured.outputs)),
+        ),
     )
 
 
@@ -254,7 +306,7 @@ def _generalisation(evidence: Evidence) -> Claim:
     elif not speaks:
         verdict, reason = Verdict.UNDECIDED, "at no share is the bound below the loss of predicting 0"
     elif len(within) == len(speaks):
-        verdict, reason = Verdict.HOLDS, f"at every share where it says something, up to {speaks[-1].share:g}"
+        verdict, reason = Verdict.HOLDS, f"at each of these {len(speaks)} of {len(noise)}, up to {speaks[-1].share:g}"
     else:
         beyond = next(one for one in speaks if one not in within)
         reason = (
@@ -263,10 +315,13 @@ def _generalisation(evidence: Evidence) -> Claim:
         )
         verdict = Verdict.UNDECIDED
     shown = [noise[0], *noise[-1:]] if len(noise) > 1 else list(noise)
+    given: Any = evidence.problem.network
+    small = "" if near_zero(given) == given else f" (w of deviation {NEAR_ZERO:g} here, which leaves H as it is)"
     growth = f"; {_growth(noise)}" if len(noise) > 1 else ""
     return Claim(
         "generalisation",
-        "the test loss of kernel regression, where wide networks end, is below √(2 yᵀH⁻¹y/n) where that says something",
+        f"the test loss of kernel regression, where wide networks with a start near zero end{small}, is below "
+        f"√(2 yᵀH⁻¹y/n) at {len(speaks)} of {len(noise)} shares of labels redrawn, where that says something",
         f"{FINE}, {SOURCE}",
         "; ".join(f"at most {above(one.bound.value, 3)} with {one.share:.0%} of labels redrawn" for one in shown),
         "; ".join(f"{number(one.loss)} with {one.share:.0%}" for one in shown) + growth,
@@ -287,7 +342,8 @@ def _growth(noise: tuple[Noise, ...]) -> str:
 def _whole(evidence: Evidence, series: Series) -> Remark:
     """|w − w*|² mixes what has gone astray with what is not yet trained: it has no rate of its own."""
     squares = [one.along.orthogonal[:, -1] + one.along.parallel[:, -1] for one in series.paths]
-    fit, last = squared(fitted(evidence, squares)), mean_of(squares[-1])
+    floors = [_floor(one.rounding.whole) for one in series.paths]
+    fit, last = fitted(evidence, squares, floors).squared.whole, mean_of(squares[-1])
     left = mean_of(series.paths[-1].along.parallel[:, -1])
     slope, steps = f"exponent in m {number(fit.exponent)} over {list(evidence.widths)}", evidence.steps[-1]
     return Remark(

@@ -1,5 +1,6 @@
 """What the minimum-norm study computes: networks beside their own solutions, their limit, and the proved bound."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 from jaxlimit._arguments import require
 from jaxlimit._numerics import norm_bound
 from jaxlimit._typing import Host
-from jaxlimit.activations import AbstractActivation
+from jaxlimit.activations import AbstractActivation, Relu
 from jaxlimit.data import Data
 from jaxlimit.diagnostics import (
     GeneralisationBound,
@@ -18,10 +19,27 @@ from jaxlimit.diagnostics import (
     kernel_regression,
     min_norm_solution,
 )
+from jaxlimit.initial import Normal
 from jaxlimit.kernels import AbstractRule, Certificate, CertificateStatus, certify, empirical_gram, gram
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
+
+NEAR_ZERO = 1e-3
+"""Deviation of w in the networks that are trained on labels: f_0 is as small."""
+
+
+class Rounding(NamedTuple):
+    """At worst: `relative` times |θ| and max_k |w_k|, the largest along training [replicas].
+
+    A step rounds every weight to the nearest number of the run's precision, by ε/2 of it at most. Steps that are about
+    as large as ε|w| all round alike and those that are smaller are lost, so that this is no random walk: `relative` is
+    ε·steps/2. Ten steps or more cover what the host adds in float64.
+    """
+
+    relative: float
+    whole: Host
+    largest: Host
 
 
 class Paths(NamedTuple):
@@ -41,6 +59,7 @@ class Paths(NamedTuple):
     kernel: Host
     off: Host | None
     gaps: Host | None
+    rounding: Rounding
 
 
 class Series(NamedTuple):
@@ -138,7 +157,7 @@ def beside_solutions(
     Beside the kernel of `limit`, and the same replicas of `twins`, linearised at their start, where these are given.
     """
     values, seen, distances, kept = np.asarray(samples.values, np.float64), [], [], []
-    moves, offs, times = [], [], samples.steps.size
+    moves, offs, sizes, times = [], [], [], samples.steps.size
     for r in range(samples.replicas):
         path = jax.tree.map(lambda leaf, r=r: leaf[r], samples.observed)
         if samples.diverged_at[r] >= 0 or (twins is not None and twins.diverged_at[r] >= 0):
@@ -148,6 +167,7 @@ def beside_solutions(
         except ValueError:  # F_0ᵀF_0 is not proved positive definite at this width
             continue
         kernels = np.asarray(_kernels(problem.network, path, problem.data.x), np.float64)
+        sizes.append(_sizes(path, problem.network.train_output))  # type: ignore[attr-defined]
         moves.append(_relative(kernels, kernels[0]))
         offs.append(np.zeros(times) if limit is None else _relative(kernels, limit.kernel))
         seen.append(found.along(path))
@@ -159,7 +179,16 @@ def beside_solutions(
     shape, lost = (len(kept), times), samples.replicas - len(kept)
     off = None if limit is None else np.reshape(offs, shape)
     move, distance = np.reshape(moves, shape), np.array(distances)
-    return Paths(samples.width, values[kept], along, distance, lost, samples.method, move, off, gaps)
+    relative = 0.5 * float(np.finfo(samples.observed.w.dtype).eps * samples.steps[-1])
+    rounding = Rounding(relative, *(relative * np.reshape(sizes, (len(kept), 2))).T)
+    return Paths(samples.width, values[kept], along, distance, lost, samples.method, move, off, gaps, rounding)
+
+
+def _sizes(path: Neurons, output: bool) -> tuple[float, float]:
+    """The largest |θ| and |w_k| of one network along training, θ the parameters that are trained."""
+    squares = np.sum(np.asarray(path.w, np.float64) ** 2, axis=-1)
+    whole = np.sum(squares, axis=-1) + (np.sum(np.asarray(path.c, np.float64) ** 2, axis=-1) if output else 0.0)
+    return float(np.sqrt(np.max(whole))), float(np.sqrt(np.max(squares)))
 
 
 @eqx.filter_jit
@@ -173,14 +202,24 @@ def _relative(kernels: Host, other: Host) -> Host:
     return cast(Host, np.linalg.norm(kernels - other, axis=(1, 2)) / np.linalg.norm(other))
 
 
+def near_zero(network: AbstractNetwork) -> AbstractNetwork:
+    """The network with a start near zero and the same H: that of ReLU does not depend on the scale of w."""
+    given: Any = network
+    law = given.initial.w
+    same = isinstance(given.activation, Relu) and not given.train_output and isinstance(law, Normal) and law.mean == 0.0
+    start = replace(given.initial, w=Normal(0.0, min(law.std, NEAR_ZERO))) if same else given.initial
+    return cast(AbstractNetwork, replace(given, initial=start))
+
+
 def with_noise(
     network: AbstractNetwork, data: Data, held_out: Data, share: float, delta: float, rule: AbstractRule | None
 ) -> Noise:
     """The bound from noisy labels, beside the loss of kernel regression on points whose labels are as noisy.
 
-    Half of the labels drawn anew are kept, so that the loss is (1 − s/2) ℓ(f, y) + (s/2) ℓ(f, −y) without chance.
+    The network is the one `near_zero`. Half of the labels drawn anew are kept, so that the loss is (1 − s/2) ℓ(f, y) +
+    (s/2) ℓ(f, −y) without chance.
     """
-    noisy = data.with_label_noise(share)
+    network, noisy = near_zero(network), data.with_label_noise(share)
     found = kernel_regression(network, noisy, held_out.x, rule)
     losses = [np.minimum(np.abs(found.value - sign * held_out.y), 1.0) for sign in (1.0, -1.0)]
     each = (1.0 - 0.5 * share) * losses[0] + 0.5 * share * losses[1]

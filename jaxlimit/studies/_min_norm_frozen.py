@@ -11,15 +11,14 @@ import numpy as np
 
 from jaxlimit._typing import Host
 from jaxlimit.claims import Claim, number
-from jaxlimit.statistics import Rate
 from jaxlimit.studies._min_norm_evidence import Evidence, Series
-from jaxlimit.studies._min_norm_rates import MARGIN, at_most, lost, mean_of, observed
+from jaxlimit.studies._min_norm_rates import MARGIN, Fit, at_most, kernel_moved, lost, mean_of, observed
 
 FROZEN = -0.5
 """Exponent in the width of the bounds of both: nothing is said against falling faster."""
 
 
-def frozen(evidence: Evidence, kernels: tuple[Rate, ...], twin: Rate) -> list[Claim]:
+def frozen(evidence: Evidence, kernels: tuple[Fit, ...], twin: Fit) -> list[Claim]:
     """One claim on the kernel of each series, and where there are twins one on them."""
     found = [_kernel(evidence, *one) for one in zip(evidence.series, kernels, strict=True)]
     return [*found, _twin(evidence, twin)] if gaps_of(evidence) else found
@@ -36,7 +35,7 @@ def largest_gaps(evidence: Evidence) -> list[Host]:
     return [np.max(gap**2, axis=1) for gap in gaps_of(evidence)]
 
 
-def _kernel(evidence: Evidence, series: Series, fit: Rate) -> Claim:
+def _kernel(evidence: Evidence, series: Series, fit: Fit) -> Claim:
     first, last = series.paths[0], series.paths[-1]
     text, error = observed(fit, mean_of(last.kernel[:, -1]))
     if last.off is not None and len(last.off):
@@ -55,7 +54,7 @@ def _kernel(evidence: Evidence, series: Series, fit: Rate) -> Claim:
     )
 
 
-def _twin(evidence: Evidence, fit: Rate) -> Claim:
+def _twin(evidence: Evidence, fit: Fit) -> Claim:
     gap, points = evidence.own.paths[-1].gaps, evidence.problem.data.points
     text, error = observed(fit, mean_of(np.sqrt(largest_gaps(evidence)[-1])))
     if gap is not None and len(gap):
@@ -70,5 +69,5 @@ def _twin(evidence: Evidence, fit: Rate) -> Claim:
         f"exponent in m at most {FROZEN:g} + {MARGIN:g}",
         text,
         error,
-        *lost(evidence.own.paths, *at_most(fit, FROZEN)),
+        *lost(evidence.own.paths, *at_most(fit, FROZEN, kernel_moved(evidence.own.paths, fit))),
     )

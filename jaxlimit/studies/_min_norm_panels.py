@@ -7,21 +7,20 @@ import numpy as np
 
 from jaxlimit._typing import Host
 from jaxlimit.claims import Panel
-from jaxlimit.statistics import Rate
 from jaxlimit.studies._min_norm_claims import Measured, exponent_of
 from jaxlimit.studies._min_norm_evidence import Evidence
 from jaxlimit.studies._min_norm_frozen import FROZEN, largest_gaps
-from jaxlimit.studies._min_norm_rates import mean_of
+from jaxlimit.studies._min_norm_rates import Fit, mean_of
 
 
 def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:
     """Rates in the width, the two Lyapunov functions and the loss along training, the bound against label noise."""
     own, steps, points = evidence.own.paths, evidence.steps, evidence.problem.data.points
 
-    def series(ax: Any, squares: list[Host], fit: Rate, predicted: float, ylabel: str, label: str) -> Any:
+    def series(ax: Any, squares: list[Host], given: Fit, predicted: float, ylabel: str, label: str) -> Any:
         from jaxlimit import plots
 
-        seen = [mean_of(one) for one in squares]
+        seen, fit = [mean_of(one) for one in squares], given.whole
         ax = plots.rate(
             evidence.widths,
             [one.distance for one in seen],

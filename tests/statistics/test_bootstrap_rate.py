@@ -66,6 +66,8 @@ def test_below_the_floor_and_nonsense_are_refused():
     few = bootstrap_rate(WIDTHS, squares, floors=np.full(5, 0.09))
     assert math.isnan(few.exponent)
     assert "refused: " in few.reason
+    assert "use more replicas" in few.reason
+    assert "give at least 3 widths" in bootstrap_rate(WIDTHS[:2], squares[:2]).reason
     with pytest.raises(ValueError, match=r"Argument `errors\[0\]` must not be negative"):
         bootstrap_rate(WIDTHS, [-s for s in squares])
     for nonsense in (np.ones(8), np.append(np.full(8, 1e308), 0.0)):

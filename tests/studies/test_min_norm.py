@@ -68,7 +68,23 @@ def test_the_loss_with_noise_is_the_mean_over_all_labels():
     value = jl.diagnostics.kernel_regression(network, noisy, test.x).value
     kept, flipped = (np.minimum(np.abs(value - sign * test.y), 1.0) for sign in (1.0, -1.0))
     assert found.loss == pytest.approx(np.mean(0.75 * kept + 0.25 * flipped), rel=1e-12)
-    assert found.bound.value == jl.diagnostics.generalisation_bound(network, noisy).value
+    assert found.bound.value == pytest.approx(jl.diagnostics.generalisation_bound(network, noisy).value, rel=1e-12)
+
+
+def test_the_bound_is_that_of_a_start_near_zero_with_the_same_kernel(report):
+    """Networks with w of deviation 100 end at f_0 + hᵀH⁻¹(Y − f_0), which the bound says nothing of."""
+    law = jl.Initial(c=jl.initial.Rademacher(), w=jl.initial.Normal(0.0, 100.0))
+    network = jl.networks.Shallow(jl.activations.Relu(), law, train_output=False)
+    small = evidence.near_zero(network)
+    assert jl.diagnostics.generalisation_bound(network, LABELS[0]).outside
+    assert not evidence.with_noise(network, *LABELS, 0.0, 0.01, None).bound.outside
+    kernels = [jl.gram(one, LABELS[0].x).value for one in (network, small)]
+    np.testing.assert_allclose(kernels[0], kernels[1], rtol=1e-14)
+    erf = jl.networks.Shallow(jl.activations.Erf(), law, train_output=False)
+    assert evidence.near_zero(erf) == erf
+    said = report.claims[-1].statement
+    assert "a start near zero end (w of deviation 0.001 here" in said
+    assert " of 2 shares of labels" in said
 
 
 def test_networks_without_a_solution_of_their_own_are_counted():
@@ -86,6 +102,11 @@ def test_networks_without_a_solution_of_their_own_are_counted():
     np.testing.assert_allclose(found.kernel, norms, atol=1e-6)
     assert found.off is None
     assert found.gaps is None
+    # At worst two steps round every weight by half a unit each, all alike.
+    w = np.asarray(samples.observed.w, np.float64)
+    half = np.finfo(np.float32).eps
+    np.testing.assert_allclose(found.rounding.whole, half * np.sqrt(np.sum(w**2, axis=(2, 3))).max(axis=1))
+    np.testing.assert_allclose(found.rounding.largest, half * np.linalg.norm(w, axis=3).max(axis=(1, 2)))
     # The start is exact, and |P(w(0) − w*)| = |w(0) − w*|, up to rounding in float64.
     np.testing.assert_allclose(np.sqrt(found.along.parallel[:, 0]), found.distance, rtol=1e-9)
     left = evidence.beside_solutions(problem, replace(samples, diverged_at=np.array([-1, 1, -1])))
@@ -106,8 +127,39 @@ def test_networks_without_a_solution_of_their_own_are_counted():
     [(-0.9, -0.4, Verdict.HOLDS), (-0.2, 0.1, Verdict.VIOLATED), (-0.6, -0.2, Verdict.UNDECIDED)],
 )
 def test_a_bound_from_above_refutes_only_slower_decay(low, high, verdict):
-    fit = jl.statistics.Rate((low + high) / 2, low, high, (1, 2, 4), "", 0.95, 1.0)
+    fit = rates.Fit(*[jl.statistics.Rate((low + high) / 2, low, high, (1, 2, 4), "", 0.95, 1.0)] * 2)
     assert rates.at_most(fit, -0.5)[0] is verdict
+
+
+def fit_of(widths, squares):
+    made = evidence.Evidence(small_problem(), (), None, widths, np.array([0.0]), 8, ())
+    return rates.fitted(made, squares, [0.0] * len(widths))
+
+
+def test_narrow_networks_refute_nothing():
+    """Flat over small widths and then m^(−1), as for a step that no narrow network takes calmly; then flat for good."""
+    widths, shape = (16, 32, 64, 128), np.random.default_rng(0).chisquare(20, 8) / 20
+    bent = fit_of(widths, [size * shape for size in (1.0, 1.0, 1.0, 0.25)])
+    assert bent.later.widths_used == (64, 128)
+    assert bent.later.exponent == pytest.approx(-1.0)
+    verdict, reason = rates.at_most(bent, -1.0)
+    assert verdict is Verdict.UNDECIDED
+    assert "not that of larger widths" in reason
+    flat = fit_of(widths, [shape] * 4)
+    assert rates.at_most(flat, -0.5)[0] is Verdict.VIOLATED
+    verdict, reason = rates.at_most(flat, -0.5, 0.8)
+    assert verdict is Verdict.UNDECIDED
+    assert "not wide networks" in reason
+
+
+def test_rounding_decides_nothing():
+    """Steps of 1e-6 are smaller than ε|w| in float32: whatever the slopes and the movement, they are rounding's."""
+    few = {"widths": (16, 32, 64), "replicas": 8, "steps": 1000, "twin": False}
+    found = {claim.name: claim for claim in study(small_problem(scaling=jl.FixedStep(1e-6)), **few).claims}
+    for name in ("minimum norm Relu", "movement", "largest move", "kernel Relu"):
+        assert found[name].verdict is Verdict.UNDECIDED, found[name]
+    assert "above what rounding may do" in found["minimum norm Relu"].reason
+    assert "use float64" in found["movement"].reason
 
 
 def test_every_claim_carries_its_doubt_and_few_networks_decide_nothing(report):
@@ -196,6 +248,10 @@ PARALLEL = jl.Data([[1.0, 0.0], [2.0, 0.0]], [1.0, 2.0])
         ("widths", lambda: study(widths=(32, 16))),
         ("replicas", lambda: study(replicas=1)),
         ("steps", lambda: study(steps=0)),
+        ("steps", lambda: study(steps=9)),
+        ("problem", lambda: study(small_problem(scaling=jl.FixedStep(1e-30)))),
+        ("widths", lambda: study(widths=(32, 64, 10**10))),
+        ("learning_rate", lambda: study(beside=jl.activations.Hermite(degree=5))),
         ("twin", lambda: study(twin=1)),
         ("beside", lambda: study(beside=jl.activations.Relu())),
         ("held_out", lambda: study(held_out=jl.data.sphere(4, 2))),
