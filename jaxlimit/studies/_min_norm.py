@@ -31,7 +31,6 @@ from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
 from jaxlimit.simulation import AbstractMethod, simulate
-from jaxlimit.simulation._checks import check_stability
 from jaxlimit.studies._min_norm_claims import claims
 from jaxlimit.studies._min_norm_evidence import Evidence, Limit, Paths, Series, beside_solutions, parameters, with_noise
 from jaxlimit.studies._min_norm_panels import panels
@@ -132,7 +131,8 @@ def min_norm(
 
     for k, one in enumerate(problems):
         for position, width in enumerate(sizes):
-            check_stability(one, width, own_key(k, position), None)
+            # No step is taken: what is refused is refused before the first network is trained.
+            simulate(one, width, [0.0], replicas=1, key=own_key(k, position), batch=None, dtype=dtype, devices=devices)
     linear = replace(given, network=Linearised(network))
     twice = [2 if coupled and k == 0 else 1 for k in range(len(problems))]
     work = [float(width * replicas) for copies in twice for width in sizes for _ in range(copies)]
