@@ -43,7 +43,8 @@ from jaxlimit.studies._mild_panels import panels
 from jaxlimit.studies._multilayer_checks import ordered
 from jaxlimit.studies._shares import Shares
 
-WIDTHS = (16, 64, 256, 1024, 4096)
+WIDTHS = (16, 64, 256, 1024, 10_000)
+NARROW = (2, 4, 8)
 ETAS = (0.05, 0.1, 0.2, 0.5)
 LOSSES = (SquaredError(), Logistic(), Exponential())
 START_WIDTHS = (12, 16, 24)
@@ -56,6 +57,7 @@ def mild(
     key: RandomKey,
     losses: Sequence[AbstractLoss] = LOSSES,
     widths: Sequence[int] = WIDTHS,
+    narrow: Sequence[int] = NARROW,
     replicas: int = 32,
     etas: ArrayLike = ETAS,
     step_width: int = 256,
@@ -81,7 +83,8 @@ def mild(
     `widths`, and at `step_width` over `etas`, with T the first step at which L ≤ `share`·L(0). Then: some point has no
     true-living neuron at the start with probability at most n(3/4)^N (`starts` networks at each of `start_widths`); and
     for the exponential loss, where it is one of `losses`, t·L·log t is flat over `tail_ts`. Remarks show networks whose
-    w is too large for the first of these. Training ends at `horizon` times that t = ηk. What fewer than 8 networks or
+    w is too large for the first of these, and how many of the networks of widths `narrow`, where some point may have no
+    true-living neuron, reach the level. Training ends at `horizon` times that t = ηk. What fewer than 8 networks or
     100 starts say stays UNDECIDED, and so does a tail from early times, before t = 1000 or a hundred times the time
     that the first descent would take, or of fewer than three of them, where it is not flat.
 
@@ -100,6 +103,7 @@ def mild(
         ['assumptions', 'monotone sets, SquaredError', 'descent, SquaredError']
     """
     key, sizes, begun = random_key(key), widths_in_order(widths), ordered("start_widths", start_widths)
+    below = ordered("narrow", narrow) if len(items("narrow", narrow, "widths")) else ()
     network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     data = problem.data
     instance("problem", problem.scaling, FixedStep, "have the scaling FixedStep")
@@ -126,7 +130,7 @@ def mild(
     require(several, "tail_ts", "be several times above e, where log t > 1", f"it is {list(later)}")
     last = tail_steps(later, positive_number("tail_eta", tail_eta))
     kind = float_dtype(dtype)
-    plan = Plan(key, sizes, steps, replicas, descent_replicas, step_width, partition_width)
+    plan = Plan(key, sizes, steps, replicas, descent_replicas, step_width, partition_width, below)
     empty = tuple(empty_true_living(problem, width) for width in begun)
     predictions = [predict(problem, loss, sizes, level, far, jax.random.fold_in(key, 0)) for loss in chosen]
     require_room(plan, predictions, starts, begun, tail_width, kind.itemsize)
@@ -185,6 +189,7 @@ def mild(
             "scaling": repr(problem.scaling),
             "losses": [repr(loss) for loss in chosen],
             "widths": list(sizes),
+            "narrow": list(below),
             "etas": list(steps),
             "share": level,
             "horizon": far,
@@ -218,8 +223,13 @@ def _arrays(evidence: Evidence) -> dict[str, Any]:
     """What the figures and verdicts rest on, ready for an .npz file."""
     arrays: dict[str, Any] = {"y": evidence.problem.data.y, "mu_0": np.array(evidence.conditions[0].mu_0)}
     for one in evidence.early:
-        runs = {"width": one.by_width, "eta": one.by_eta, "first_step": one.first_step}
-        names = {"width": evidence.widths, "eta": evidence.etas, "first_step": evidence.widths}
+        runs = {"width": one.by_width, "narrow": one.narrow, "eta": one.by_eta, "first_step": one.first_step}
+        names = {
+            "width": evidence.widths,
+            "narrow": [samples.width for samples in one.narrow],
+            "eta": evidence.etas,
+            "first_step": evidence.widths,
+        }
         for kind, several in runs.items():
             for at, samples in zip(names[kind], several, strict=True):
                 arrays[f"g_{one.name}_{kind}_{at:g}"] = samples.values

@@ -12,7 +12,7 @@ from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
 from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings
-from jaxlimit.studies._mild import ETAS, LOSSES, START_WIDTHS, TAIL_TIMES, WIDTHS
+from jaxlimit.studies._mild import ETAS, LOSSES, NARROW, START_WIDTHS, TAIL_TIMES, WIDTHS
 
 MILD: dict[str, Any] = {
     "data": {"source": "aligned", "points": 20, "inputs": 10, "bias": False},
@@ -25,6 +25,7 @@ MILD: dict[str, Any] = {
     "losses": [{"name": type(loss).__name__} for loss in LOSSES],
     "seed": 0,
     "widths": list(WIDTHS),
+    "narrow": list(NARROW),
     "replicas": 32,
     "etas": list(ETAS),
     "step_width": 256,
@@ -64,7 +65,7 @@ def mild_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
-    for key in ("widths", "etas", "start_widths", "tail_ts"):
+    for key in ("widths", "narrow", "etas", "start_widths", "tail_ts"):
         require(isinstance(settings[key], list | tuple), key, "be a list of numbers", f"it is {settings[key]!r}")
     given = settings["losses"]
     tables = isinstance(given, list | tuple) and all(isinstance(one, Mapping) for one in given)

@@ -54,7 +54,7 @@ def require_room(
     every = sum(steps_until(one.end, eta) for one in predictions)
     other = sum(steps_until(one.end, step) for one in predictions for step in plan.etas)
     needed = {
-        "eta": several * len(plan.widths) * every,
+        "eta": several * (len(plan.widths) + len(plan.narrow)) * every,
         "etas": several * other,
         "descent_replicas": 2.0 * outputs * plan.descent_replicas * len(plan.widths) * len(predictions),
         "starts": starts * (outputs + 1.0) * len(start_widths),
@@ -63,6 +63,7 @@ def require_room(
     # A network at work is held by every core: its parameters as drawn, as they are, and moves and features.
     widest = {
         "widths": plan.widths[-1],
+        "narrow": plan.narrow[-1] if plan.narrow else 1,
         "step_width": plan.step_width,
         "partition_width": plan.partition_width,
         "start_widths": start_widths[-1],
@@ -85,7 +86,7 @@ def require_stable(plan: Plan, predictions: Sequence[Prediction], devices: Seque
     curvature, given, sets = max(curvatures), one.problem, plan.partition_width
     _stable("eta", one.finer, sets, plan.of_sets(), curvature, devices)
     _stable("eta", with_large_w(one.finer, sets), sets, plan.of_sets(), curvature, devices)
-    for width in plan.widths:
+    for width in (*plan.widths, *plan.narrow):
         _stable("eta", given, width, plan.at(2, width), curvature, devices)
     for k, eta in enumerate(plan.etas):
         _stable("etas", at_eta(given, eta), plan.step_width, plan.at(4, k), curvature, devices)

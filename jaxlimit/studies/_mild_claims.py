@@ -14,6 +14,7 @@ from jaxlimit.diagnostics import PartitionChanges, hitting_times, partition_chan
 from jaxlimit.paths import Samples
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, rate, rate_verdict
 from jaxlimit.studies._mild_evidence import LARGE, Early, Evidence, set_shares, step_of
+from jaxlimit.studies._mild_narrow import narrow_networks
 
 SOURCE = "arXiv 2206.02139"
 MARGIN = 0.1
@@ -80,6 +81,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
     if measured.tail is not None:
         found.append(_tail(evidence, measured.tail))
     remarks = [_contrast(one, changes) for one, changes in zip(evidence.early, measured.contrasts, strict=True)]
+    remarks += [narrow_networks(one) for one in evidence.early if one.narrow]
     return tuple(found), measured, tuple(remarks)
 
 

@@ -49,6 +49,8 @@ class Early(NamedTuple):
     small: tuple[float, ...]
     """By width, η of the one step that shows the rate at the start."""
     by_width: tuple[Samples, ...]
+    narrow: tuple[Samples, ...]
+    """As `by_width`, of widths of which nothing is claimed."""
     by_eta: tuple[Samples, ...]
     first_step: tuple[Samples, ...]
     """By width, one step of size `small`."""
@@ -197,6 +199,7 @@ class Plan(NamedTuple):
     descent_replicas: int
     step_width: int
     partition_width: int
+    narrow: tuple[int, ...] = ()
 
     def of_sets(self) -> RandomKey:
         """The draws of the networks whose sets are followed."""
@@ -217,7 +220,7 @@ class Plan(NamedTuple):
             Run(at_eta(given, eta), self.step_width, self.at(4, k), stops(one.end, eta), count)
             for k, eta in enumerate(self.etas)
         ]
-        widths = [Run(given, width, self.at(2, width), every, count) for width in self.widths]
+        widths = [Run(given, width, self.at(2, width), every, count) for width in (*self.widths, *self.narrow)]
         first = [
             Run(at_eta(given, small), width, self.at(3, width), two, self.descent_replicas)
             for width, small in zip(self.widths, one.small, strict=True)
@@ -230,8 +233,9 @@ class Plan(NamedTuple):
 
     def gathered(self, one: Prediction, found: Sequence[Samples]) -> Early:
         """What came of `training`."""
-        etas, widths = len(self.etas), len(self.widths)
-        of_steps, of_widths, of_first = found[:etas], found[etas : etas + widths], found[etas + widths : -2]
+        etas, widths, narrow = len(self.etas), len(self.widths), len(self.narrow)
+        of_steps, rest = found[:etas], found[etas:-2]
+        of_widths, of_narrow, of_first = rest[:widths], rest[widths : widths + narrow], rest[widths + narrow :]
         name = type(one.problem.loss).__name__
         return Early(
             name,
@@ -241,6 +245,7 @@ class Plan(NamedTuple):
             one.rates,
             one.small,
             by_width=tuple(of_widths),
+            narrow=tuple(of_narrow),
             by_eta=tuple(of_steps),
             first_step=tuple(of_first),
             sets=found[-2],

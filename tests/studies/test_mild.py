@@ -17,6 +17,7 @@ SQUARE = (jl.SquaredError(),)
 SMALL = {
     "losses": SQUARE,
     "widths": (16, 32),
+    "narrow": (2,),
     "replicas": 8,
     "etas": (0.25,),
     "step_width": 32,
@@ -83,7 +84,10 @@ def test_every_claim_carries_its_doubt_and_holds_where_there_is_enough(report):
 
 
 def test_without_balance_the_sets_are_not_monotone(report):
-    remark = report.remarks[0]
+    remark, narrow = report.remarks
+    # With two neurons some point lacks a true-living one in most networks, and its loss does not fall.
+    assert narrow.found == "some do not reach the level"
+    assert narrow.observed.startswith("N = 2: ")
     assert remark.found == "sets not monotone"
     assert int(remark.observed.split()[0]) > 0
     assert int(remark.observed.split()[-6]) > 0, "no c changes its sign"
@@ -218,7 +222,8 @@ def test_everything_holds_for_three_losses():
     report = jl.studies.mild(jl.studies.mild_problem(settings), **jl.studies.mild_arguments(settings))
     assert {claim.name: claim.verdict for claim in report.claims if claim.verdict is not Verdict.HOLDS} == {}
     assert len(report.claims) == 18
-    assert {remark.found for remark in report.remarks} <= {"sets not monotone", "c changes its sign"}
+    contrasts = [remark for remark in report.remarks if remark.name.startswith("w 4 times")]
+    assert {remark.found for remark in contrasts} <= {"sets not monotone", "c changes its sign"}
     assert "tail" in {panel.name for panel in report.panels}
 
 
