@@ -64,7 +64,7 @@ def mild(
     c
         Law of the output weights, times √N, as in Rademacher.
     w
-        Law of a neuron's input weights, as in Normal:std=0.0015.
+        Law of a neuron's input weights, as in Normal:std=0.00125.
     losses
         As in SquaredError Logistic Exponential, which are the default.
     eta

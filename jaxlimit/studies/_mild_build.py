@@ -18,7 +18,7 @@ MILD: dict[str, Any] = {
     "data": {"source": "aligned", "points": 20, "inputs": 10, "bias": False},
     "activation": {"name": "Relu"},
     "c": {"law": "Rademacher", "scale": 1.0},
-    "w": {"law": "Normal", "mean": 0.0, "std": 0.0015},
+    "w": {"law": "Normal", "mean": 0.0, "std": 0.00125},
     "width_power": -0.5,
     "eta": 0.1,
     "gamma": 0.0,
