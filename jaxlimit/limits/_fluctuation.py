@@ -137,21 +137,23 @@ class FluctuationLimit(AbstractKernelLimit):
         It comes with repeats, hence with standard errors, where the shift or the kernel is a Monte Carlo mean: those of
         the shift are made of groups of its neurons, drawn apart.
         """
-        law = self.carrying(lambda limit: limit._moments(ts, at))
         if self.gamma < 0.75 or self.vanishes:
-            return law
-        groups = self.cubes[:, None, None] * self._motion(law.ts, self._points(at))[0]
+            return self.carrying(lambda limit: limit._moments(ts, at, limit._shift_value(ts, at)))
+        motion = self._motion(save_times(ts), self._points(at))[0]
+        law = self._moments(ts, at, self.cube * motion.mean(axis=0))
+        groups = self.cubes[:, None, None] * motion
         # Groups spread √REPEATS times as far as their mean errs.
         errors = (groups - groups.mean(axis=0)) / math.sqrt(REPEATS)
-        others = law.repeats or (law,) * REPEATS
+        drawn = [limit._moments(ts, at, limit._shift_value(ts, at)) for limit in self.repeats()]
+        others = drawn or [law] * REPEATS
         repeats = tuple(GaussianPath(o.ts, o.mean + e, o.covariance) for o, e in zip(others, errors, strict=True))
         return GaussianPath(law.ts, law.mean, law.covariance, repeats)
 
-    def _moments(self, ts: ArrayLike, at: ArrayLike | None) -> GaussianPath:
-        """The law without the error of its shift."""
+    def _moments(self, ts: ArrayLike, at: ArrayLike | None, shift: Host) -> GaussianPath:
+        """The law about its shift, without the error of that."""
         start = self.linear.moments(ts, 1, at)  # at N = 1 its covariance is e^{−At}Σe^{−Aᵀt} for every γ
         covariance = start.covariance if self.gamma <= 0.75 else np.zeros_like(start.covariance)
-        return GaussianPath(start.ts, self._shift_value(ts, at), covariance)
+        return GaussianPath(start.ts, shift, covariance)
 
     def path(
         self, h0: ArrayLike, ts: ArrayLike, at: ArrayLike | None = None, h0_at: ArrayLike | None = None
