@@ -16,7 +16,6 @@ import importlib.metadata
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -117,15 +116,15 @@ def executed(path: Path) -> tuple[Path, list[Shown], dict[str, bytes]]:
     if not kept.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
         plain = {k: value for k, value in os.environ.items() if not k.startswith("JAX_") or k == "JAX_PLATFORMS"}
-        with tempfile.TemporaryDirectory(dir=KEPT) as folder:
-            program = [sys.executable, __file__, str(path)]
+        with tempfile.TemporaryDirectory(dir=KEPT) as room:
+            folder, program = Path(room, "run"), [sys.executable, __file__, str(path)]
+            folder.mkdir()
             done = subprocess.run(program, capture_output=True, text=True, cwd=folder, env=plain, timeout=300)
             if done.returncode:
                 raise RuntimeError(f"{path.name} fails:\n{done.stderr}")
-            Path(folder, "cells.json").write_text(done.stdout.splitlines()[-1], encoding="utf-8")
+            (folder / "cells.json").write_text(done.stdout.splitlines()[-1], encoding="utf-8")
             with contextlib.suppress(OSError):  # another process was first, with the same
-                shutil.copytree(folder, f"{folder}-whole")
-                os.rename(f"{folder}-whole", kept)
+                folder.rename(kept)
     shown = [Shown(*cell) for cell in json.loads((kept / "cells.json").read_text(encoding="utf-8"))]
     return path, shown, {name: (kept / name).read_bytes() for cell in shown for name in cell.figures}
 
