@@ -173,11 +173,11 @@ def float_dtype(dtype: Any) -> np.dtype:
     return kind
 
 
-def widths_in_order(widths: Sequence[int]) -> tuple[int, ...]:
-    """At least one width, strictly increasing."""
+def widths_in_order(widths: Sequence[int], name: str = "widths") -> tuple[int, ...]:
+    """At least one width, strictly increasing; `name` is that of the argument."""
     # The members of a JAX array are arrays again, those of a NumPy array are integers.
-    given = items("widths", np.asarray(widths) if isinstance(widths, jax.Array) else widths, "positive integers")
-    values = tuple(positive_integer("widths", w) for w in given)
+    given = items(name, np.asarray(widths) if isinstance(widths, jax.Array) else widths, "positive integers")
+    values = tuple(positive_integer(name, w) for w in given)
     increasing = len(values) > 0 and all(a < b for a, b in pairwise(values))
-    require(increasing, "widths", "be strictly increasing", f"it is {values}")
+    require(increasing, name, "be strictly increasing", f"it is {values}")
     return values

@@ -1,15 +1,13 @@
 """``jaxlimit run mild``."""
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import jax
+from typing import Annotated
 
 from jaxlimit import studies
-from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs, settings_from, table
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs
 from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._points import points_table, require_inputs
-from jaxlimit.cli._study import finish
+from jaxlimit.cli._study import finish, merged, right_kinds
 
 
 @runs.command(name="mild")
@@ -100,11 +98,11 @@ def mild(
     json
         Print one JSON object instead of the table.
     """
-    flags: dict[str, Any] = {
-        "activation": None if activation is None else table("activation", activation),
-        "c": None if c is None else table("c", c, "law"),
-        "w": None if w is None else table("w", w, "law"),
-        "losses": None if losses is None else [table("losses", one) for one in losses],
+    flags = {
+        "activation": activation,
+        "c": c,
+        "w": w,
+        "losses": losses,
         "eta": eta,
         "widths": widths,
         "replicas": replicas,
@@ -120,17 +118,12 @@ def mild(
         "seed": seed,
         "dtype": dtype,
     }
-    given = {} if config is None else settings_from(config)
-    settings = studies.mild_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
-    if settings["dtype"] == "float64":
-        jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
-    try:
+    settings, _ = merged(studies.mild_settings, config, flags)
+    with right_kinds():
         settings["data"] = points_table(settings["data"], None, data, points, inputs, bias)
         require_inputs(settings["data"])
         settings["data"] = studies.data_settings(settings["data"])
         problem, arguments = studies.mild_problem(settings), studies.mild_arguments(settings)
-    except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
-        raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
     prepare(out)
     with progress_bar("simulating") as progress:
         outcome = studies.mild(problem, **arguments, progress=progress)

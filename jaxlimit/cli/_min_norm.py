@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
-
 from jaxlimit import studies
 from jaxlimit._arguments import instance
-from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs, settings_from, table
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs, table
 from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._points import points_table
-from jaxlimit.cli._study import built, finish
+from jaxlimit.cli._study import built, finish, merged
 
 LABELS = 250
 """Labels to train on, unless a settings file says otherwise."""
@@ -92,10 +90,10 @@ def min_norm(
     """
     flags: dict[str, Any] = {
         "held_out": held_out,
-        "activation": None if activation is None else table("activation", activation),
+        "activation": activation,
         "beside": "none" if beside == "none" else None if beside is None else table("beside", beside),
-        "rule": None if rule is None else table("rule", rule),
-        "w": None if w is None else table("w", w, "law"),
+        "rule": rule,
+        "w": w,
         "eta": eta,
         "widths": widths,
         "replicas": replicas,
@@ -104,8 +102,7 @@ def min_norm(
         "seed": seed,
         "dtype": dtype,
     }
-    given = {} if config is None else settings_from(config)
-    settings = studies.min_norm_settings({**given, **{key: value for key, value in flags.items() if value is not None}})
+    settings, _ = merged(studies.min_norm_settings, config, flags)
     before = instance("data", settings["data"], dict, "be a table")
     # The default's own name keeps its other arguments, such as the power.
     source = None if data == before.get("source") else data
@@ -114,8 +111,6 @@ def min_norm(
     if labels_data is not None and not (isinstance(labels, dict) and labels.get("source") == labels_data):
         count = labels["points"] if isinstance(labels, dict) and "points" in labels else LABELS
         settings["labels"] = {"source": labels_data, "points": count}
-    if settings["dtype"] == "float64":
-        jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
     (problem, arguments), settings = built(
         settings, lambda full: (studies.min_norm_problem(full), studies.min_norm_arguments(full))
     )

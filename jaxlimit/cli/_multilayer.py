@@ -1,13 +1,13 @@
 """``jaxlimit run multilayer``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from jaxlimit import studies
-from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs, settings_from, table
+from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs
 from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._points import points_table, require_inputs
-from jaxlimit.cli._study import finish
+from jaxlimit.cli._study import finish, merged, right_kinds
 
 
 @runs.command
@@ -93,12 +93,12 @@ def multilayer(
     json
         Print one JSON object instead of the table.
     """
-    flags: dict[str, Any] = {
-        "activation": None if activation is None else table("activation", activation),
+    flags = {
+        "activation": activation,
         "layers": layers,
         "correlated": correlated or None,
-        "loss": None if loss is None else table("loss", loss),
-        "losses": None if losses is None else [table("losses", one) for one in losses],
+        "loss": loss,
+        "losses": losses,
         "epsilon": epsilon,
         "learning_rate": learning_rate,
         "widths": widths,
@@ -111,17 +111,12 @@ def multilayer(
         "end": end,
         "seed": seed,
     }
-    given = {} if config is None else settings_from(config)
-    settings = studies.multilayer_settings(
-        {**given, **{key: value for key, value in flags.items() if value is not None}}
-    )
-    try:
+    settings, _ = merged(studies.multilayer_settings, config, flags)
+    with right_kinds():
         settings["data"] = points_table(settings["data"], None, data, points, inputs, bias)
         require_inputs(settings["data"])
         settings["data"] = studies.data_settings(settings["data"])
         problem, arguments = studies.multilayer_problem(settings), studies.multilayer_arguments(settings)
-    except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
-        raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
     prepare(out)
     with progress_bar("simulating") as progress:
         outcome = studies.multilayer(problem, **arguments, progress=progress)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxlimit import activations, data, initial, kernels
 from jaxlimit._arguments import instance, require
+from jaxlimit._typing import RandomKey
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.studies._definiteness import ACTIVATIONS
@@ -121,22 +122,33 @@ def rule_from(table: Mapping[str, Any]) -> kernels.AbstractRule:
     return named(kernels, table, "rule", "name", kernels.AbstractRule)
 
 
-def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `studies.xavier` beside the problem."""
-    seed, dtype = settings["seed"], settings["dtype"]
-    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
+def key_from(settings: Mapping[str, Any]) -> RandomKey:
+    """The key of the settings' seed."""
+    seed = settings["seed"]
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    return jax.random.key(seed)
+
+
+def shared_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What every study of one network takes: the key, and the precision of simulations."""
+    dtype = settings["dtype"]
+    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
+    return {"key": key_from(settings), "dtype": jnp.float64 if dtype == "float64" else jnp.float32}
+
+
+def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `studies.xavier` beside the problem."""
+    shared = shared_arguments(settings)
     rule = None if settings["rule"] is None else rule_from(_table(settings, "rule"))
     return {
-        "key": jax.random.key(seed),
+        **shared,
         "widths": settings["widths"],
         "replicas": settings["replicas"],
         "path_replicas": settings["path_replicas"],
         "law_width": settings["law_width"],
         "ts": settings["ts"],
         "rule": rule,
-        "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
     }
 
 

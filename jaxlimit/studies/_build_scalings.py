@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxlimit._arguments import natural_number, require
 from jaxlimit.data import Data
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import MeanField
-from jaxlimit.studies._build import XAVIER, data_from, problem_from, resolved_settings, rule_from
+from jaxlimit.studies._build import XAVIER, data_from, problem_from, resolved_settings, rule_from, shared_arguments
 from jaxlimit.studies._mean_field import MEASURE_REPLICAS, MEASURE_WIDTHS, REPLICAS
 from jaxlimit.studies._mean_field import TIMES as MEAN_FIELD_TIMES
 from jaxlimit.studies._mean_field import WIDTHS as MEAN_FIELD_WIDTHS
@@ -77,7 +74,7 @@ def mean_field_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
         "measure_replicas",
         "particles",
     )
-    return {**_shared(settings), **{name: settings[name] for name in names}}
+    return {**shared_arguments(settings), **{name: settings[name] for name in names}}
 
 
 def normalisation_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def normalisation_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     names = ("gammas", "widths", "replicas", "path_replicas", "law_width", "ts", "particles")
     rule = None if settings["rule"] is None else rule_from(settings["rule"])
     found = {name: settings[name] for name in names}
-    return {**_shared(settings), **found, "rule": rule, "held_out": held_out_from(settings)}
+    return {**shared_arguments(settings), **found, "rule": rule, "held_out": held_out_from(settings)}
 
 
 def held_out_from(settings: Mapping[str, Any]) -> Data | None:
@@ -100,11 +97,3 @@ def held_out_from(settings: Mapping[str, Any]) -> Data | None:
     points = data_from(table).points
     both = data_from({**table, "points": points + count})
     return Data(both.x[points:], both.y[points:])
-
-
-def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    seed, dtype = settings["seed"], settings["dtype"]
-    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
-    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
-    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
-    return {"key": jax.random.key(seed), "dtype": jnp.float64 if dtype == "float64" else jnp.float32}

@@ -27,6 +27,11 @@ def lost(runs: Iterable[tuple[str, Bool[Host, " replicas"]]]) -> str:
     return f"networks diverged: {', '.join(found)}" if found else ""
 
 
+def lost_of(runs: Iterable[Samples]) -> str:
+    """`lost`, of simulations of different widths."""
+    return lost((f"N = {samples.width}", finite(samples)) for samples in runs)
+
+
 def unless_lost(claim: Claim, said: str) -> Claim:
     """UNDECIDED where networks diverged: those that are left are the tame ones, not a sample of all."""
     if not said:

@@ -19,14 +19,13 @@ from jaxlimit.scalings import Xavier
 from jaxlimit.simulation import AbstractMethod, simulate
 from jaxlimit.studies._mean_field_claims import Evidence, claims
 from jaxlimit.studies._mean_field_panels import panels
+from jaxlimit.studies._scatter import FEWEST_NETWORKS
 from jaxlimit.studies._shares import Shares
 
 WIDTHS = (32, 64, 128, 256, 512)
 TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)
 MEASURE_WIDTHS = (32, 64, 128, 256, 512)
 REPLICAS, MEASURE_REPLICAS = 6144, 48
-FEWEST_NETWORKS = 8
-"""The standard errors of a rate are taken as known, and those from fewer networks are not."""
 WIDEST_MEASURE = 1024
 """Neurons of the widest network whose law is matched to that of its start: the assignment costs the third power."""
 

@@ -1,7 +1,6 @@
 """From the evidence of the mean-field study to claims."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,8 @@ from jaxlimit.losses import SquaredError
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, pathwise, rate, rate_verdict
-from jaxlimit.studies._diverged import finite, lost, unless_lost
+from jaxlimit.studies._diverged import finite, lost_of, unless_lost
+from jaxlimit.studies._scatter import mean_of
 
 NUMBERS, FLUCTUATIONS = "arXiv 1805.01053", "arXiv 1808.09372"
 XAVIER = "arXiv 1907.04108"
@@ -53,7 +53,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
     errors = {"large numbers": tuple(_distance(samples, limit, floor) for samples in evidence.path_samples)}
     distances = {name: [_wasserstein(s) for s in samples] for name, samples in evidence.moved.items()}
     for name, values in distances.items():
-        errors[name] = tuple(_mean(v) for v in values)
+        errors[name] = tuple(mean_of(v) for v in values)
     rates = {
         name: rate(evidence.widths if name == "large numbers" else evidence.measure_widths, found)
         for name, found in errors.items()
@@ -63,7 +63,7 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
         _assumptions(evidence.limit.flow.problem),
         unless_lost(
             _rate_claim(measured, "large numbers", "RMS |g^N_t − g_t| falls like N^{−1/2}", NUMBERS, -0.5, floor),
-            _lost(evidence.path_samples),
+            lost_of(evidence.path_samples),
         ),
         _variance(evidence, "fluctuations", "N·Var g^N_t is the predicted one, from the start and from SGD", False),
         _variance(evidence, "fluctuations of the start", "for the full batch it is the part of the start alone", True),
@@ -75,13 +75,13 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured]:
                 NUMBERS,
                 0.0,
             ),
-            _lost(evidence.moved["mean field"]),
+            lost_of(evidence.moved["mean field"]),
         ),
     ]
     if "Xavier" in measured.rates:
         statement = "in the Xavier scaling it moves like N^{−1/2}: features are not learnt"
         contrast = _rate_claim(measured, "Xavier", statement, XAVIER, -0.5)
-        found.append(unless_lost(contrast, _lost(evidence.moved["Xavier"])))
+        found.append(unless_lost(contrast, lost_of(evidence.moved["Xavier"])))
     return tuple(found), measured
 
 
@@ -92,17 +92,6 @@ def _distance(samples: Samples, limit: Host, floor: float) -> ErrorAtWidth:
         return ErrorAtWidth(0.0, 0.0, floor)
     pooled = pathwise(kept[:, 1:], limit[1:]).pooled
     return ErrorAtWidth(pooled.distance, pooled.standard_error, floor)
-
-
-def _mean(values: Host) -> ErrorAtWidth:
-    """Their mean and its standard error; nothing that a rate would take where fewer than two are left."""
-    if len(values) < 2:
-        return ErrorAtWidth(0.0, 0.0)
-    return ErrorAtWidth(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values)))
-
-
-def _lost(runs: Sequence[Samples]) -> str:
-    return lost((f"N = {samples.width}", finite(samples)) for samples in runs)
 
 
 def _wasserstein(samples: Samples) -> Host:
@@ -173,7 +162,7 @@ def _variance(evidence: Evidence, name: str, statement: str, start_alone: bool) 
     doubt = fluctuation.initial_standard_error if start_alone else fluctuation.standard_error
     diagonal = np.diagonal(predicted, axis1=1, axis2=2)
     expected = f"ratio 1 within {MARGIN:.0%}"
-    gone = _lost([samples])
+    gone = lost_of([samples])
     if gone or not np.all(diagonal > 0):
         reason = gone or "a predicted variance is 0"
         return Claim(name, statement, FLUCTUATIONS, expected, "none", reason, Verdict.UNDECIDED, reason)

@@ -40,7 +40,6 @@ from jaxlimit.studies._mild_evidence import (
     untrained,
 )
 from jaxlimit.studies._mild_panels import panels
-from jaxlimit.studies._multilayer_checks import ordered
 from jaxlimit.studies._shares import Shares
 
 WIDTHS = (16, 64, 256, 1024, 10_000)
@@ -102,8 +101,8 @@ def mild(
         >>> [claim.name for claim in report.claims][:3]
         ['assumptions', 'monotone sets, SquaredError', 'descent, SquaredError']
     """
-    key, sizes, begun = random_key(key), widths_in_order(widths), ordered("start_widths", start_widths)
-    below = ordered("narrow", narrow) if len(items("narrow", narrow, "widths")) else ()
+    key, sizes, begun = random_key(key), widths_in_order(widths), widths_in_order(start_widths, "start_widths")
+    below = widths_in_order(narrow, "narrow") if len(items("narrow", narrow, "widths")) else ()
     network = instance("problem", instance("problem", problem, Problem).network, Shallow, "have a Shallow network")
     data = problem.data
     instance("problem", problem.scaling, FixedStep, "have the scaling FixedStep")

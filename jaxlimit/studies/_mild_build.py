@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxlimit import initial, losses
 from jaxlimit._arguments import require
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings
+from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings, shared_arguments
 from jaxlimit.studies._mild import ETAS, LOSSES, NARROW, START_WIDTHS, TAIL_TIMES, WIDTHS
 
 MILD: dict[str, Any] = {
@@ -61,10 +58,7 @@ def mild_problem(settings: Mapping[str, Any]) -> Problem:
 
 def mild_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `studies.mild` beside the problem."""
-    seed, dtype = settings["seed"], settings["dtype"]
-    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
-    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
-    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    shared = shared_arguments(settings)
     for key in ("widths", "narrow", "etas", "start_widths", "tail_ts"):
         require(isinstance(settings[key], list | tuple), key, "be a list of numbers", f"it is {settings[key]!r}")
     given = settings["losses"]
@@ -72,8 +66,7 @@ def mild_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     require(tables, "losses", "be a list of tables", f"it is {given!r}")
     rest = {key: value for key, value in settings.items() if key not in (*PIECES, "seed", "losses", "dtype")}
     return {
-        "key": jax.random.key(seed),
+        **shared,
         **rest,
         "losses": [named(losses, one, "losses", "name", losses.AbstractLoss) for one in given],
-        "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
     }

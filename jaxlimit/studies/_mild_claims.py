@@ -15,13 +15,12 @@ from jaxlimit.paths import Samples
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, rate, rate_verdict
 from jaxlimit.studies._mild_evidence import LARGE, Early, Evidence, set_shares, step_of
 from jaxlimit.studies._mild_narrow import narrow_networks
+from jaxlimit.studies._scatter import FEWEST_NETWORKS
 
 SOURCE = "arXiv 2206.02139"
 MARGIN = 0.1
 TAIL_MARGIN = 0.05
 """Without its logarithm t·L would fall with a slope beyond this: −1/log t."""
-FEWEST = 8
-"""Networks behind a verdict."""
 FEWEST_STARTS = 100
 """Starts behind a verdict on a chance."""
 LATE, UNITS = 1e3, 100.0
@@ -384,4 +383,4 @@ def _few(samples: Samples, replicas: int) -> str:
 
 
 def _too_few(replicas: int) -> str:
-    return f"{replicas} networks are fewer than {FEWEST}" if replicas < FEWEST else ""
+    return f"{replicas} networks are fewer than {FEWEST_NETWORKS}" if replicas < FEWEST_NETWORKS else ""

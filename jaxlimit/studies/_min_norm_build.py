@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxlimit import activations
@@ -13,7 +11,7 @@ from jaxlimit.data import Data
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.studies._build import data_from, named, network_from, resolved_settings, rule_from
+from jaxlimit.studies._build import data_from, named, network_from, resolved_settings, rule_from, shared_arguments
 from jaxlimit.studies._min_norm import MIN_NORM_REPLICAS, MIN_NORM_STEPS, MIN_NORM_WIDTHS, NOISE
 
 MIN_NORM: dict[str, Any] = {
@@ -60,10 +58,7 @@ def min_norm_problem(settings: Mapping[str, Any]) -> Problem:
 
 def min_norm_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `studies.min_norm` beside the problem, the held-out data among them."""
-    seed, dtype = settings["seed"], settings["dtype"]
-    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
-    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
-    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    shared = shared_arguments(settings)
     for name, kind, plural in (("widths", int, "integers"), ("shares", int | float, "numbers")):
         value = settings[name]
         fits = isinstance(value, list | tuple) and all(isinstance(x, kind) and not isinstance(x, bool) for x in value)
@@ -72,8 +67,7 @@ def min_norm_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     beside = None if given is None else named(activations, given, "beside", "name", activations.AbstractActivation)
     return {
         **{name: settings[name] for name in ("widths", "replicas", "steps", "twin", "shares", "delta")},
-        "key": jax.random.key(seed),
-        "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
+        **shared,
         "rule": None if settings["rule"] is None else rule_from(settings["rule"]),
         "beside": beside,
         "held_out": _points(settings)[1],

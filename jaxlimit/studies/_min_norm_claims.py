@@ -15,16 +15,15 @@ from jaxlimit.statistics import curve_equivalence
 from jaxlimit.studies._min_norm_evidence import NEAR_ZERO, Evidence, Noise, Series, near_zero
 from jaxlimit.studies._min_norm_frozen import frozen, gaps_of, largest_gaps
 from jaxlimit.studies._min_norm_rates import (
-    FEWEST,
     MARGIN,
     Fit,
     at_most,
     fitted,
     kernel_moved,
     lost,
-    mean_of,
     observed,
 )
+from jaxlimit.studies._scatter import FEWEST_NETWORKS, mean_of
 
 SOURCE, FINE = "arXiv 2105.06569", "arXiv 1901.08584"
 MOVE_MARGIN = 0.1
@@ -206,8 +205,8 @@ def _at_the_largest(
     """
     paths = evidence.own.paths
     count, tests = len(paths[-1].values), mean.size
-    if min(len(one.values) for one in paths) < FEWEST:
-        return lost(paths, Verdict.UNDECIDED, f"a width has fewer than {FEWEST} networks")
+    if min(len(one.values) for one in paths) < FEWEST_NETWORKS:
+        return lost(paths, Verdict.UNDECIDED, f"a width has fewer than {FEWEST_NETWORKS} networks")
     if rounding >= margin:
         more = f"rounding may come to {number(rounding, 2)}, and the margin is {margin:g}"
         return lost(paths, Verdict.UNDECIDED, f"{more}: use float64, or fewer and larger steps")

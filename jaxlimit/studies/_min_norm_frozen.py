@@ -12,7 +12,8 @@ import numpy as np
 from jaxlimit._typing import Host
 from jaxlimit.claims import Claim, number
 from jaxlimit.studies._min_norm_evidence import Evidence, Series
-from jaxlimit.studies._min_norm_rates import MARGIN, Fit, at_most, kernel_moved, lost, mean_of, observed
+from jaxlimit.studies._min_norm_rates import MARGIN, Fit, at_most, kernel_moved, lost, observed
+from jaxlimit.studies._scatter import mean_of
 
 FROZEN = -0.5
 """Exponent in the width of the bounds of both: nothing is said against falling faster."""

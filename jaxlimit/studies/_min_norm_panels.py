@@ -10,7 +10,8 @@ from jaxlimit.claims import Panel
 from jaxlimit.studies._min_norm_claims import Measured, exponent_of
 from jaxlimit.studies._min_norm_evidence import Evidence
 from jaxlimit.studies._min_norm_frozen import FROZEN, largest_gaps
-from jaxlimit.studies._min_norm_rates import Fit, mean_of
+from jaxlimit.studies._min_norm_rates import Fit
+from jaxlimit.studies._scatter import mean_of
 
 
 def panels(evidence: Evidence, measured: Measured) -> tuple[Panel, ...]:

@@ -10,12 +10,11 @@ from jaxlimit._typing import Host
 from jaxlimit.claims import Verdict, number
 from jaxlimit.statistics import ErrorAtWidth, Rate, bootstrap_rate
 from jaxlimit.studies._min_norm_evidence import Evidence, Paths
+from jaxlimit.studies._scatter import FEWEST_NETWORKS, mean_of
 
 MARGIN = 0.15
 WIDE = 0.3
 """Of its size: the kernel of wide networks moves by less."""
-FEWEST = 8
-"""Networks at a width for a verdict that rests on their scatter."""
 
 
 class Fit(NamedTuple):
@@ -36,8 +35,8 @@ def fitted(evidence: Evidence, squares: list[Host], floors: list[float]) -> Fit:
     `floors` by width: half of what rounding can come to at worst, so that a width counts where it exceeds all of that.
     """
     few = min((one.size for one in squares), default=0)
-    if few < FEWEST:
-        return Fit(*[_refused(f"a width has {few} networks, and an interval of a slope needs {FEWEST}")] * 2)
+    if few < FEWEST_NETWORKS:
+        return Fit(*[_refused(f"a width has {few} networks, and an interval of a slope needs {FEWEST_NETWORKS}")] * 2)
     if any(float(np.ptp(one)) == 0.0 for one in squares):
         return Fit(*[_refused("networks of a width do not differ")] * 2)
     whole = bootstrap_rate(evidence.widths, squares, floors)
@@ -68,13 +67,6 @@ def _later(widths: list[int], squares: list[Host]) -> Rate:
 def _squared(fit: Rate) -> Rate:
     ends = 2 * fit.exponent, 2 * fit.low, 2 * fit.high
     return Rate(*ends, fit.widths_used, fit.reason, fit.level, fit.coefficient**2)
-
-
-def mean_of(values: Host) -> ErrorAtWidth:
-    """Mean over networks, and its standard error; zeros where there are not two."""
-    if values.size < 2:
-        return ErrorAtWidth(0.0, 0.0)
-    return ErrorAtWidth(float(np.mean(values)), float(np.std(values, ddof=1)) / math.sqrt(values.size))
 
 
 def at_most(fit: Fit, exponent: float, moved: float = 0.0) -> tuple[Verdict, str]:

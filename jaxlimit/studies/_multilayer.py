@@ -28,7 +28,7 @@ from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation import simulate
 from jaxlimit.studies._diverged import finite
-from jaxlimit.studies._multilayer_checks import laws, ordered, require_reached, with_network, with_step
+from jaxlimit.studies._multilayer_checks import laws, require_reached, with_network, with_step
 from jaxlimit.studies._multilayer_claims import claims
 from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Training, distances, everything, network_run
 from jaxlimit.studies._multilayer_panels import panels
@@ -108,7 +108,7 @@ def multilayer(
     most = RATIO * sizes[-1]
     enough = positive_integer("reference", reference) >= most
     require(enough, "reference", f"be {RATIO} times the widest network or more, {most}", f"it is {reference}")
-    spread_sizes, counts = ordered("spread_widths", spread_widths), ordered("resolutions", resolutions)
+    spread_sizes, counts = widths_in_order(spread_widths, "spread_widths"), widths_in_order(resolutions, "resolutions")
     for name, count, least in (
         ("replicas", replicas, 8),
         ("step_replicas", step_replicas, 8),

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from jaxlimit import initial, losses
 from jaxlimit._arguments import positive_integer, require
 from jaxlimit.networks import Multilayer
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import LayerwiseMeanField
-from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings
+from jaxlimit.studies._build import activation_from, data_from, key_from, named, resolved_settings
 from jaxlimit.studies._multilayer import LOSSES, RESOLUTIONS, SPREAD_WIDTHS, TIMES, WIDTHS
 
 MULTILAYER: dict[str, Any] = {
@@ -87,12 +85,10 @@ def multilayer_problem(settings: Mapping[str, Any]) -> Problem:
 
 def multilayer_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `studies.multilayer` beside the problem."""
-    seed = settings["seed"]
-    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
-    require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
+    key = key_from(settings)
     rest = {key: value for key, value in settings.items() if key not in (*PIECES, "seed", "losses")}
     tables = settings["losses"]
     listed = isinstance(tables, list | tuple) and all(isinstance(one, Mapping) for one in tables)
     require(listed, "losses", "be a list of tables", f"it is {tables!r}")
     chosen = [named(losses, one, "losses", "name", losses.AbstractLoss) for one in tables]
-    return {"key": jax.random.key(seed), **rest, "losses": chosen}
+    return {"key": key, **rest, "losses": chosen}

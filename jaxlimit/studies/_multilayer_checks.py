@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxlimit._arguments import instance, require, widths_in_order
+from jaxlimit._arguments import instance, require
 from jaxlimit._typing import Host
 from jaxlimit.initial import AbstractEmbedding, AbstractLaw, CorrelatedLayers, IndependentLayers, Normal
 from jaxlimit.networks import Multilayer
@@ -42,14 +42,6 @@ def laws(problem: Problem) -> tuple[AbstractLaw, AbstractLaw, AbstractLaw, Corre
     independent = instance("problem", initial, IndependentLayers, "have IndependentLayers or CorrelatedLayers")
     first, middle, last = independent.weights[0], independent.weights[1], independent.weights[-1]
     return first, middle, last, CorrelatedLayers(mean=middle.mean, first=first, last=last)
-
-
-def ordered(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    """`widths_in_order` of another name."""
-    try:
-        return widths_in_order(values)
-    except ValueError as error:
-        raise ValueError(str(error).replace("`widths`", f"`{name}`")) from None
 
 
 def require_reached(problem: Problem, finer: Sequence[Problem], times: Host) -> None:

@@ -15,10 +15,9 @@ from jaxlimit.statistics import ErrorAtWidth, Rate, bootstrap_rate, rate, rate_v
 from jaxlimit.studies._diverged import finite, lost, unless_lost
 from jaxlimit.studies._multilayer_assumptions import COUPLING, GLOBAL, beyond, coupling
 from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Measured, Training
+from jaxlimit.studies._scatter import FEWEST_NETWORKS
 
 MARGIN = 0.1
-FEWEST_NETWORKS = 8
-"""For a rate, as `bootstrap_rate` wants."""
 REMAINS = 0.01
 """Share of the loss that counts as vanished."""
 STILL = 0.1

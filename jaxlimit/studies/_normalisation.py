@@ -30,13 +30,12 @@ from jaxlimit.simulation import AbstractMethod, simulate
 from jaxlimit.studies._normalisation_claims import MARGIN, Evidence, claims
 from jaxlimit.studies._normalisation_panels import panels
 from jaxlimit.studies._normalisation_prediction import FEWEST_PARTICLES, Predictions, at_gamma
+from jaxlimit.studies._scatter import FEWEST_NETWORKS
 from jaxlimit.studies._shares import Shares
 
 GAMMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SCALING_WIDTHS = (64, 128, 256, 512)
 SCALING_TIMES = (0.0, 1.0, 2.0)
-FEWEST_NETWORKS = 8
-"""The interval of a rate takes standard errors as known: 95% are 92% with 4 networks a width and 95% with 8."""
 FEWEST_STEPS = 10
 """Before that, the noise of single samples moves a neuron as much as the gradient does, with another exponent."""
 ROUNDING = 0.2 * MARGIN

@@ -1,8 +1,6 @@
 """From the evidence of the normalisation study to claims."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +9,7 @@ from jaxlimit._typing import Host
 from jaxlimit.claims import Claim, Remark, Verdict, number
 from jaxlimit.paths import Samples
 from jaxlimit.statistics import ErrorAtWidth, Rate, curve_equivalence, rate, rate_verdict
+from jaxlimit.studies._diverged import lost_of, unless_lost
 from jaxlimit.studies._normalisation_prediction import Curve, Predictions
 
 SOURCE = "arXiv 2011.10487"
@@ -64,18 +63,18 @@ def claims(evidence: Evidence) -> tuple[tuple[Claim, ...], Measured, tuple[Remar
     names = [f"γ = {gamma:g}" for gamma in evidence.gammas]
     found = [_assumptions(evidence)]
     found += [
-        _unless_lost(_variance(name, spread, samples), [samples])
+        unless_lost(_variance(name, spread, samples), lost_of([samples]))
         for name, spread, samples in zip(names, measured.spreads, evidence.law_samples, strict=True)
     ]
-    found.append(_unless_lost(_bias(evidence, measured), evidence.law_samples))
+    found.append(unless_lost(_bias(evidence, measured), lost_of(evidence.law_samples)))
     found += [
-        _unless_lost(_movement(name, gamma, fitted), runs)
+        unless_lost(_movement(name, gamma, fitted), lost_of(runs))
         for name, gamma, fitted, runs in zip(names, evidence.gammas, measured.rates, evidence.path_samples, strict=True)
     ]
     if not measured.test_errors:
         return tuple(found), measured, ()
     every = [samples for runs in evidence.path_samples for samples in runs]
-    found.append(_unless_lost(_test_error(evidence, measured), every))
+    found.append(unless_lost(_test_error(evidence, measured), lost_of(every)))
     remarks = [_effect(evidence, w, measured.test_errors[i]) for i, w in enumerate(evidence.widths)]
     return tuple(found), measured, tuple(remarks if len(evidence.gammas) > 1 else [])
 
@@ -94,18 +93,6 @@ def _measure(evidence: Evidence) -> Measured:
         ),
         predicted_test_errors=tuple(tuple(predictions.test_error(g, w) for g in evidence.gammas) for w in widths),
     )
-
-
-def _lost(runs: Sequence[Samples]) -> str:
-    """How many networks of which runs diverged, or "" where none did."""
-    found = [f"{s.diverged} of {s.replicas} at N = {s.width}" for s in runs if s.diverged]
-    return f"networks diverged: {', '.join(found)}" if found else ""
-
-
-def _unless_lost(claim: Claim, runs: Sequence[Samples]) -> Claim:
-    """UNDECIDED where networks diverged: those that are left are the tame ones, not a sample of all."""
-    lost = _lost(runs)
-    return replace(claim, verdict=Verdict.UNDECIDED, reason=f"{lost}; the others alone say nothing") if lost else claim
 
 
 def kept(samples: Samples) -> Host:
@@ -303,7 +290,7 @@ def _effect(evidence: Evidence, width: int, by_gamma: tuple[ErrorAtWidth, ...]) 
     clear = abs(difference) > CLEAR * error
     low, high = evidence.gammas[0], evidence.gammas[-1]
     place = evidence.widths.index(width)
-    lost = _lost([evidence.path_samples[0][place], evidence.path_samples[-1][place]])
+    lost = lost_of([evidence.path_samples[0][place], evidence.path_samples[-1][place]])
     seen = ("falls with γ" if difference < 0 else "grows with γ") if clear else "no difference seen"
     return Remark(
         f"test error, N = {width}",

@@ -156,7 +156,7 @@ def test_planted_bugs_are_violations_and_few_networks_are_none(both, monkeypatch
     unbalanced = evidence.conditions[0]._replace(claimed=np.zeros(8, bool), kept=np.zeros(8, bool))
     outside = verdicts(evidence._replace(early=(swapped,), conditions=(unbalanced, evidence.conditions[1])))
     assert outside["monotone sets"] is outside["assumptions"] is Verdict.UNDECIDED
-    monkeypatch.setattr(_mild_claims, "FEWEST", 9)
+    monkeypatch.setattr(_mild_claims, "FEWEST_NETWORKS", 9)
     few = verdicts(evidence)
     assert few["monotone sets"] is few["assumptions"] is Verdict.UNDECIDED
 
