@@ -36,7 +36,7 @@ from jaxlimit.simulation._draws import REPLICA_LIMIT, drawn, replica_key, thresh
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import require_room
 from jaxlimit.simulation._optimiser import Optimiser
-from jaxlimit.simulation._plan import pieces
+from jaxlimit.simulation._pieces import pieces
 from jaxlimit.simulation._state import Constants, Run
 
 

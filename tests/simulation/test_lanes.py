@@ -10,8 +10,8 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit._lanes import CancelledError, chosen_devices, run_lanes
-from jaxlimit.simulation import _plan
-from jaxlimit.simulation._plan import pieces
+from jaxlimit.simulation import _pieces
+from jaxlimit.simulation._pieces import pieces
 from jaxlimit.simulation._state import Chain
 from tests import systems
 from tests.cases import ACTIVATIONS
@@ -54,7 +54,7 @@ def test_all_devices_are_used_by_default_and_give_the_bits_of_one(twelve):
 
 
 def test_a_run_in_small_pieces_gives_the_bits_of_one_call(twelve, monkeypatch):
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     calls = []
     samples = run(4, progress=lambda done, total: calls.append((done, total)))
     assert len(calls) > 2 * 60  # two lanes, one step at a time
@@ -64,14 +64,14 @@ def test_a_run_in_small_pieces_gives_the_bits_of_one_call(twelve, monkeypatch):
 def test_save_times_that_share_a_step_survive_being_cut_in_pieces(monkeypatch):
     ts = (0.0, 0.01, 0.05, 0.06)
     whole = run(2, ts=ts)
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     assert same_bits(run(2, ts=ts), whole, 2)
 
 
 @pytest.mark.parametrize("small", [False, True])
 def test_progress_only_grows_and_ends_at_its_total(monkeypatch, small):
     if small:
-        monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+        monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     calls = []
     run(5, progress=lambda done, total: calls.append((done, total)))
     done, totals = zip(*calls, strict=True)
@@ -84,7 +84,7 @@ def test_progress_only_grows_and_ends_at_its_total(monkeypatch, small):
 @pytest.mark.parametrize("budget", [1e9, 10.0, 3.0, 0.1])
 @pytest.mark.parametrize("unit", [1, 2, 7])
 def test_pieces_cover_every_step_once_and_stop_at_every_save(steps, budget, unit, monkeypatch):
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", budget)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", budget)
     plan = pieces(np.array(steps), Chain("", lambda: None, 2, unit, 0.5, 0, 0))
     assert plan[0].stops[0] == 0
     assert all(before.stops[-1] == after.stops[0] for before, after in itertools.pairwise(plan))

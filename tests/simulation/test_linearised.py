@@ -11,7 +11,7 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.networks import Linearised, Neurons, Shallow, Tangent
-from jaxlimit.simulation import _plan, _state
+from jaxlimit.simulation import _pieces, _state
 from jaxlimit.simulation._choose import chosen_method
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._memory import features
@@ -244,7 +244,7 @@ def test_float32_follows_float64(samples):
 
 def test_pieces_replicas_and_devices_change_no_bit(samples, monkeypatch):
     setting = SETTINGS["a sample"]
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     done = []
     cut = run(setting, replicas=3, devices=jax.devices()[:2], progress=lambda now, total: done.append(now / total))
     assert systems.same_bits(samples["a sample"], cut, 2)

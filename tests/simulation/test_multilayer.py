@@ -10,7 +10,7 @@ import pytest
 
 import jaxlimit as jl
 from jaxlimit.scalings import DeepPowerScaling, LayerwiseMeanField
-from jaxlimit.simulation import _plan, _state
+from jaxlimit.simulation import _pieces, _state
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._multilayer import _kernel, _schedules
 from tests import multilayer_oracle as oracle
@@ -239,7 +239,7 @@ def test_long_runs_are_cut_without_changing_a_bit(monkeypatch):
     question = problem()
     whole = run(question)
     done = []
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-5)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-5)
     cut = run(question, progress=lambda now, total: done.append(now / total))
     assert systems.same_bits(whole, cut, 2)
     assert len(done) > 4

@@ -11,7 +11,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.losses import AbstractLoss
-from jaxlimit.simulation import _native, _plan
+from jaxlimit.simulation import _native, _pieces
 from jaxlimit.simulation._state import Run
 from jaxlimit.simulation._tiles import TILE, rows_of, tiled
 from tests import systems
@@ -184,7 +184,7 @@ def test_two_devices_give_the_bits_of_one(seven):
 def test_small_pieces_give_the_bits_of_one_call(seven, monkeypatch):
     """Between pieces the update that waits for its next step is finished at once, and no pair of steps is cut."""
     problem, samples = seven
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     calls = []
     cut = run(problem, 3, dtype=jnp.float32, ts=ODD, progress=lambda done, total: calls.append(done))
     assert len(calls) > 1000

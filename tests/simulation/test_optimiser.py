@@ -11,7 +11,7 @@ import pytest
 import jaxlimit as jl
 from jaxlimit.activations import AbstractActivation
 from jaxlimit.networks import Neurons
-from jaxlimit.simulation import _plan
+from jaxlimit.simulation import _pieces
 from jaxlimit.simulation._optimiser import state_bytes
 from jaxlimit.simulation._state import Run
 from tests import systems
@@ -137,7 +137,7 @@ def test_float32_stays_float32():
 @pytest.mark.slow
 def test_pieces_and_lanes_change_nothing(monkeypatch):
     whole = run(problem_on(), OPTIMISERS["adam"], replicas=3)
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     assert systems.same_bits(run(problem_on(), OPTIMISERS["adam"], replicas=3), whole, 3)
 
 

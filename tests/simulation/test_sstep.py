@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
-from jaxlimit.simulation import _blocks_loop, _passes, _plan, _sstep
+from jaxlimit.simulation import _blocks_loop, _passes, _pieces, _sstep
 from jaxlimit.simulation._state import Run
 from tests import laws, systems
 from tests.cases import ACTIVATIONS, CHAINS, SCALINGS, each, most_slow
@@ -271,7 +271,7 @@ def test_small_pieces_give_the_bits_of_one_call(native, tolerance, monkeypatch):
     settings = {"order": 2, "native": native, "tolerance": tolerance, "observe": parameters, "ts": (0.29, 2.5)}
     block = 5 if tolerance is None else None
     whole = run(problem_on(ACTIVATIONS["erf"]), block, 3, **settings)
-    monkeypatch.setattr(_plan, "PIECE_SECONDS", 1e-12)
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)
     calls = []
     cut = run(problem_on(ACTIVATIONS["erf"]), block, 3, **settings, progress=lambda done, _: calls.append(done))
     assert len(calls) > 10
