@@ -17,6 +17,7 @@ from jaxlimit import scalings as scalings
 from jaxlimit import simulation as simulation
 from jaxlimit import statistics as statistics
 from jaxlimit import studies as studies
+from jaxlimit import sweeps as sweeps
 from jaxlimit.data import Data as Data
 from jaxlimit.initial import Initial as Initial
 from jaxlimit.kernels import certify as certify

@@ -83,7 +83,19 @@ def test_no_requirement_has_an_upper_cap():
 
 
 def test_the_extras_are_these():
-    assert set(EXTRAS) == {"cli", "plot", "data", "store", "all", "numba", "test", "docs", *ACCELERATORS}
+    assert set(EXTRAS) == {
+        "cli",
+        "plot",
+        "data",
+        "store",
+        "dask",
+        "slurm",
+        "all",
+        "numba",
+        "test",
+        "docs",
+        *ACCELERATORS,
+    }
     wanted = {
         "cli": {"cyclopts", "rich"},
         "plot": {"matplotlib"},

@@ -1,0 +1,154 @@
+"""A folder of cells, each a folder of blocks: existence is the only record of what has been done."""
+
+import contextlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxlimit._arguments import require
+from jaxlimit.sweeps._canonical import canonical, digest
+from jaxlimit.sweeps._files import write_whole
+from jaxlimit.sweeps._format import SCHEMA, DamagedError, Variables, header_of, packed, unpacked
+
+SUFFIX = ".block"
+PREFIX = 16
+"""Hexadecimal digits of a cell's identity in the name of its folder; the whole of it stands in every block."""
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings without `replicas`: more replicas of a cell extend it, anything else makes another one."""
+    return digest({"schema": SCHEMA, "settings": {key: value for key, value in settings.items() if key != "replicas"}})
+
+
+class Blocks:
+    """Immutable blocks under `folder`/blocks, by cell and range of replicas; there is no index and no lock.
+
+    Any number of processes on any number of machines may read and write at once: a block appears whole, and computing
+    it twice gives the same bytes. Damaged files are moved to `folder`/quarantine and count as missing.
+
+        >>> import tempfile, numpy as np
+        >>> from jaxlimit.sweeps import Blocks
+        >>> blocks, cell = Blocks(tempfile.mkdtemp()), "ab" * 32
+        >>> blocks.write(cell, 0, 2, {"values": (("replica", "time"), np.zeros((2, 3)))})
+        >>> blocks.ranges(cell), blocks.read(cell, 0, 2)["values"][1].shape
+        ([(0, 2)], (2, 3))
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def of(self, cell: str) -> Path:
+        """The folder of a cell."""
+        return self.folder / "blocks" / cell[:PREFIX]
+
+    def path(self, cell: str, first: int, stop: int) -> Path:
+        """Where the block of these replicas is or will be."""
+        return self.of(cell) / f"{first:010d}-{stop:010d}{SUFFIX}"
+
+    def describe(self, cell: str, settings: Mapping[str, Any]) -> None:
+        """Write what `identity` made the cell of beside its blocks, once, for those who find the folder alone."""
+        path = self.of(cell) / "cell.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, canonical({"cell": cell, "settings": settings}).encode())
+
+    def has(self, cell: str, first: int, stop: int) -> bool:
+        """Whether the block is there."""
+        return self.path(cell, first, stop).exists()
+
+    def write(self, cell: str, first: int, stop: int, variables: Variables) -> None:
+        """Add a block; what is there already stays, and should be the same.
+
+        Warns if it differs: the promise of equal bytes holds on one kind of machine with one set of versions.
+        """
+        data, path = packed(cell, first, stop, variables), self.path(cell, first, stop)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            write_whole(path, data)
+        elif path.read_bytes() != data:
+            warnings.warn(
+                f"Block {path.name} of cell {cell[:PREFIX]} was computed twice with different results, of which the "
+                "first stays: do the machines or the versions in `runs` differ?",
+                stacklevel=2,
+            )
+
+    def read(self, cell: str, first: int, stop: int) -> dict[str, Any]:
+        """The variables of a block. Raises `DamagedError` if the file is not what was written, or of another cell."""
+        return dict(self._checked(self.path(cell, first, stop), cell)[1])
+
+    def header(self, cell: str, first: int, stop: int) -> dict[str, Any]:
+        """What a block says of itself, without reading its arrays or its checksum."""
+        with self.path(cell, first, stop).open("rb") as stream:
+            start = stream.read(16)
+            length = int.from_bytes(start[8:16], "little")
+            return header_of(start + stream.read(min(length, 2**28)))
+
+    def ranges(self, cell: str) -> list[tuple[int, int]]:
+        """The (first, stop) of the blocks that are there, in order."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.of(cell)):
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    first, _, stop = entry.name.removesuffix(SUFFIX).partition("-")
+                    if first.isdecimal() and stop.isdecimal():
+                        found.append((int(first), int(stop)))
+        return sorted(found)
+
+    def every(self) -> Iterator[Path]:
+        """All block files, whatever cell they belong to."""
+        yield from sorted((self.folder / "blocks").glob(f"*/*{SUFFIX}"))
+
+    def damage(self, path: Path, cell: str | None = None) -> str:
+        """What is wrong with a block file; empty where nothing is. `cell` is the identity that it should have."""
+        try:
+            self._checked(path, cell)
+        except (DamagedError, OSError) as error:
+            return str(error)
+        return ""
+
+    def quarantine(self, path: Path) -> Path:
+        """Move a damaged file out of the way, where it can be looked at; its replicas count as missing again."""
+        place = self.folder / "quarantine"
+        place.mkdir(exist_ok=True)
+        stem = f"{path.parent.name}-{path.name}"
+        target = place / stem
+        for number in range(1, 10_000):
+            if not target.exists():
+                break
+            target = place / f"{stem}.{number}"
+        with contextlib.suppress(FileNotFoundError):  # another worker was faster
+            path.rename(target)
+        return target
+
+    def description(self, folder: Path) -> dict[str, Any]:
+        """The settings of a cell's folder. Raises `DamagedError`."""
+        try:
+            text = (folder / "cell.json").read_text(encoding="utf-8")
+            tree = json.loads(text)
+            same = text == canonical(tree) and tree["cell"] == identity(tree["settings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"it cannot be read ({error})") from error
+        if not same or not tree["cell"].startswith(folder.name):
+            raise DamagedError("it is not what was written")
+        return dict(tree["settings"])
+
+    def _checked(self, path: Path, cell: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        data = path.read_bytes()
+        header, variables = unpacked(data)
+        first, _, stop = path.name.removesuffix(SUFFIX).partition("-")
+        mine = header["cell"].startswith(path.parent.name) if cell is None else header["cell"] == cell
+        if not mine or (header["first"], header["stop"]) != (int(first), int(stop)):
+            raise DamagedError(
+                f"it says that it is {header['first']}–{header['stop']} of cell {header['cell'][:PREFIX]}"
+            )
+        return header, variables
+
+
+def require_folder(folder: str | Path) -> Path:
+    """An existing folder. Raises ``ValueError``."""
+    path = Path(folder)
+    require(path.is_dir(), "folder", "be the folder of a sweep", f"there is no {path}")
+    return path

@@ -1,0 +1,67 @@
+"""The state of a block that is not finished, so that hours of one replica are not lost either."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlimit._versions import versions
+from jaxlimit.sweeps._canonical import digest
+from jaxlimit.sweeps._files import write_whole
+from jaxlimit.sweeps._format import DamagedError, packed, unpacked
+
+EVERY = 60.0
+"""Seconds between two states that are kept: what a kill can cost."""
+
+
+class BlockCheckpoint:
+    """States of the lanes of one block in files beside it, one per lane, replaced as the work goes on.
+
+    `load(lane)` gives what was kept last, None where there is nothing, or nothing sound. `offer(lane, state)` keeps
+    `state()` if `every` seconds have passed since the last time; it is called from several threads. `clear()` removes
+    all of it, once the block is there.
+    """
+
+    def __init__(self, block: Path, cell: str, every: float = EVERY):
+        # Half a block of one version and half of another would be neither's.
+        self._block, self._cell, self._every = block, digest({"cell": cell, "versions": versions()}), every
+        self._kept: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def load(self, lane: int) -> dict[str, np.ndarray] | None:
+        """The arrays last kept of this lane; a damaged file, or one of other versions of packages, counts as none."""
+        try:
+            header, variables = unpacked(self._path(lane).read_bytes())
+        except (OSError, DamagedError):
+            return None
+        same = header["cell"] == self._cell and header["first"] == lane
+        return {name: np.array(array) for name, (_, array) in variables.items()} if same else None
+
+    def offer(self, lane: int, state: Callable[[], dict[str, np.ndarray]]) -> None:
+        """Keep the state of a lane, if it is time to."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._kept.setdefault(lane, now) < self._every:
+                return
+            self._kept[lane] = now
+        kept = {name: (_dims(array), array) for name, array in state().items()}
+        path = self._path(lane)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, packed(self._cell, lane, lane + 1, kept))
+
+    def clear(self) -> None:
+        """Remove what was kept."""
+        for path in self._block.parent.glob(f".{self._block.name}.*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+    def _path(self, lane: int) -> Path:
+        return self._block.with_name(f".{self._block.name}.{lane}.part")
+
+
+def _dims(array: Any) -> tuple[str, ...]:
+    return tuple(f"dim_{i}" for i in range(np.ndim(array)))

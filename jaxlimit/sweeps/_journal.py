@@ -1,0 +1,100 @@
+"""Who computed what, with which versions, and how long it took: notes beside the blocks, of which no result depends.
+
+A run appends to a file of its own under `runs`: what made it, then a line per block. Every line ends with the CRC-32 of
+the rest, so that a torn or flipped one is known; notes that are lost cost no result.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxlimit._lanes import cores
+from jaxlimit._versions import versions
+from jaxlimit.sweeps._canonical import canonical
+
+
+def provenance() -> dict[str, Any]:
+    """What bits depend on besides the spec: versions, devices, precision of products, random bits; and the revision."""
+    devices = [f"{device.platform} {device.device_kind}" for device in jax.local_devices()]
+    return {
+        "versions": versions(),
+        "devices": devices,
+        "cores": cores(),
+        "machine": platform.machine(),
+        "matmul_precision": "highest",
+        "x64": bool(jax.config.read("jax_enable_x64")),
+        "prng": str(jax.random.key_impl(jax.random.key(0))),
+        "git_revision": _revision(),
+    }
+
+
+class Journal:
+    """The notes of one run."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / "runs" / f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:8]}.jsonl"
+        self._path.parent.mkdir(exist_ok=True)
+        self.note({"provenance": provenance(), "started": time.time()})
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Append one line."""
+        text = canonical(entry)
+        with self._path.open("ab") as stream:
+            stream.write(f"{text} {zlib.crc32(text.encode()):08x}\n".encode())
+
+
+def notes(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every sound line of every run, oldest run first."""
+    for path in sorted((folder / "runs").glob("*.jsonl")):
+        for line in path.read_bytes().split(b"\n"):
+            entry = _entry(line)
+            if entry is not None:
+                yield entry
+
+
+def damaged_notes(folder: Path) -> list[Path]:
+    """Files of notes with a line that is torn or was changed; a kill may tear the last one."""
+    found = []
+    for path in sorted((folder / "runs").glob("*.jsonl")):
+        lines = path.read_bytes().split(b"\n")
+        if any(_entry(line) is None for line in lines[:-1]) or lines[-1]:
+            found.append(path)
+    return found
+
+
+def environments(folder: Path) -> list[dict[str, Any]]:
+    """The different provenances among the runs, each once: more than one means that bits may differ between blocks."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in notes(folder):
+        if "provenance" in entry:
+            found.setdefault(canonical(entry["provenance"]), entry["provenance"])
+    return [found[text] for text in sorted(found)]
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    text, _, check = line.rpartition(b" ")
+    try:
+        sound = int(check, 16) == zlib.crc32(text) and len(check) == 8
+        return dict(json.loads(text)) if sound else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _revision() -> str | None:
+    """The revision of the repository around the working folder, if there is one."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True, cwd=os.getcwd()
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,147 @@
+"""A sweep on disk: its spec, its blocks, and what is still to do."""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from jaxlimit._arguments import instance, require
+from jaxlimit.sweeps._blocks import Blocks, require_folder
+from jaxlimit.sweeps._files import write_whole
+from jaxlimit.sweeps._journal import notes
+from jaxlimit.sweeps._spec import Cell, Job, SweepSpec
+
+SPEC = "spec.json"
+
+
+class Progressed(NamedTuple):
+    """How far a sweep is: blocks and replicas, done and wanted, and what the notes of its runs say of their speed."""
+
+    blocks: int
+    all_blocks: int
+    replicas: int
+    all_replicas: int
+    seconds: float
+    quarantined: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to compute."""
+        return self.blocks == self.all_blocks
+
+
+class Store:
+    """A folder with one sweep: ``spec.json`` and immutable blocks.
+
+    `Store.create(folder, spec)` makes it, or opens it where it has this very spec; `Store.open(folder)` opens it.
+    Whatever happens to the processes that work on it, it stays valid: a block is there whole or not at all, and what
+    is not there is still to do. Raises ``ValueError`` for a folder with another spec, with a newer schema, or with
+    files of somebody else, and for one in which nothing can be written.
+
+        >>> import tempfile
+        >>> from jaxlimit.sweeps import Store, SweepSpec
+        >>> spec = SweepSpec({"replicas": 8, "block": 4, "width": 1}, {"width": [16, 32]})
+        >>> store = Store.create(tempfile.mkdtemp(), spec)
+        >>> len(store.missing()), Store.open(store.folder).spec == spec
+        (4, True)
+    """
+
+    def __init__(self, folder: Path, spec: SweepSpec):
+        self.folder, self.spec, self.blocks = folder, spec, Blocks(folder)
+
+    @classmethod
+    def create(cls, folder: str | Path, spec: SweepSpec) -> Self:
+        """A new store, or the one that is there with this spec."""
+        path, spec = Path(folder), instance("spec", spec, SweepSpec)
+        if (path / SPEC).exists():
+            store = cls.open(path)
+            other = f"it has spec {store.spec.spec_id[:12]} and this one is {spec.spec_id[:12]}; take another folder"
+            require(store.spec == spec, "folder", "have no sweep or this very one", other)
+            return store
+        strange = [entry.name for entry in path.iterdir() if entry.name != "blocks"] if path.is_dir() else []
+        require(not strange, "folder", "be new or empty", f"{path} holds {', '.join(sorted(strange)[:5])}")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_whole(path / SPEC, spec.text.encode())
+        except OSError as error:
+            raise ValueError(f"Argument `folder` must be one to write in, but {path}: {error.strerror}.") from error
+        return cls(path, spec)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """The store of a folder."""
+        path = require_folder(folder)
+        require((path / SPEC).is_file(), "folder", "be that of a sweep", f"{path} has no {SPEC}")
+        try:
+            text = (path / SPEC).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"Argument `folder` must have a sound {SPEC}, but that of {path} is no text.") from error
+        spec = SweepSpec.from_text(text)
+        sound = spec.text == text
+        require(sound, "folder", f"have the {SPEC} that was written", f"that of {path} was changed")
+        return cls(path, spec)
+
+    def cell(self, job: Job) -> Cell:
+        """The cell of a block."""
+        return self.spec.cells[job.cell]
+
+    def has(self, job: Job) -> bool:
+        """Whether a block is there."""
+        return self.blocks.has(self.cell(job).cell_id, job.first, job.stop)
+
+    def path(self, job: Job) -> Path:
+        """The file of a block."""
+        return self.blocks.path(self.cell(job).cell_id, job.first, job.stop)
+
+    def present(self) -> list[Job]:
+        """The blocks that are there, cell by cell."""
+        found = []
+        for cell in self.spec.cells:
+            ranges = set(self.blocks.ranges(cell.cell_id))
+            found += [job for job in cell.jobs if (job.first, job.stop) in ranges]
+        return found
+
+    def missing(self) -> list[Job]:
+        """What is still to do, in the order of the spec."""
+        done = set(self.present())
+        return [job for job in self.spec.jobs if job not in done]
+
+    def quarantine_damaged(self, jobs: Sequence[Job] | None = None) -> list[Path]:
+        """Move blocks aside that are not what was written; returns where they are now."""
+        moved = []
+        for job in self.present() if jobs is None else jobs:
+            path = self.path(job)
+            if path.exists() and self.blocks.damage(path, self.cell(job).cell_id):
+                moved.append(self.blocks.quarantine(path))
+        return moved
+
+    def status(self) -> Progressed:
+        """How far the sweep is."""
+        present = self.present()
+        replicas = sum(job.stop - job.first for job in present)
+        wanted = sum(cell.replicas for cell in self.spec.cells)
+        seconds = sum(float(entry["seconds"]) for entry in notes(self.folder) if "seconds" in entry)
+        place = self.folder / "quarantine"
+        damaged = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
+        return Progressed(len(present), len(self.spec.jobs), replicas, wanted, seconds, damaged)
+
+    def adopt(self, other: "Store") -> int:
+        """Copy the blocks of another sweep that this one wants too; returns how many there were.
+
+        A sweep with more replicas, or with further values along an axis, starts from what an earlier one has: cells
+        are equal where all their settings but `replicas` are. What is damaged is left behind.
+        """
+        copied = 0
+        for job in self.missing():
+            source = other.blocks.path(self.cell(job).cell_id, job.first, job.stop)
+            if source.exists() and not other.blocks.damage(source, self.cell(job).cell_id):
+                target = self.path(job)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(target, source.read_bytes())
+                copied += 1
+        for entry in (other.folder / "runs").glob("*.jsonl"):
+            (self.folder / "runs").mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                shutil.copyfile(entry, self.folder / "runs" / entry.name)
+        return copied
