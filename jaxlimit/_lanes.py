@@ -9,17 +9,53 @@ busy; a CPU device has one per core, because XLA runs one lane's loop of small o
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 
 from jaxlimit._arguments import items, require
 
 Progress = Callable[[float, float], None]
 """Called with (work done, all work), both in the same arbitrary unit, from any thread."""
+
+
+@runtime_checkable
+class Checkpoint(Protocol):
+    """Where `simulate` leaves the state of a run that lasts for hours, and finds it when the run is started again.
+
+    Any object with these two methods. Lanes are numbered from 0 in each run. The state of one is a dictionary of a few
+    plain arrays, a few times the size of its parameters, with all that it has recorded. A run that goes on from what
+    was kept has the bits of one that was never stopped, on the same kind of machine with the same versions; a state
+    that does not fit it, of another seed, width, data or method, is refused with a ``ValueError``, but to keep
+    different networks and observables apart is the checkpoint's own task. Short runs are one call, and offer nothing.
+
+        >>> import jax, jaxlimit as jl
+        >>> class Memory(dict):
+        ...     def load(self, lane):
+        ...         return self.get(lane)
+        ...
+        ...     def offer(self, lane, state):
+        ...         self[lane] = state()
+        >>> isinstance(Memory(), jl.simulation.Checkpoint)
+        True
+        >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))
+        >>> samples = jl.simulate(problem, 64, [1.0], replicas=5, key=jax.random.key(0), checkpoint=Memory())
+    """
+
+    def load(self, lane: int) -> Mapping[str, np.ndarray] | None:
+        """What was last kept of this lane; None where nothing was. Called before the lane starts."""
+
+    def offer(self, lane: int, state: Callable[[], dict[str, np.ndarray]]) -> None:
+        """A chance to keep the state of a lane, about once a second, between two calls of its program.
+
+        `state()` copies it to the host, and costs nothing where it is not called; afterwards it is of no use, as the
+        lane moves on. Called from worker threads, of several lanes at a time and never twice at a time for one lane.
+        What is raised here stops the run.
+        """
 
 
 class CancelledError(Exception):

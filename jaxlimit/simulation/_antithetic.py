@@ -14,6 +14,7 @@ from jaxlimit.networks import Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
+from jaxlimit.simulation._prepared import prepared
 from jaxlimit.simulation._simulate import train
 
 
@@ -75,9 +76,8 @@ def antithetic(
     network.initial.require_same_at_every_width()
 
     def networks(width: int, half: int | None, part: Progress | None) -> Samples:
-        return train(
-            problem, width, ts, replicas, key, method, at, None, batch, None, dtype, devices, first, part, half
-        )
+        given = prepared(problem, width, ts, replicas, key, method, at, None, batch, None, dtype, devices, first)
+        return train(given, part, None, half)
 
     def third(number: int) -> Progress | None:
         # The wide network is half of the work, each of the narrow ones a quarter at most.

@@ -17,5 +17,9 @@ class AbstractMethod(eqx.Module):
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
 
+    @abstractmethod
+    def pinned(self, chain: Chain) -> "AbstractMethod":
+        """This method with all that `chain` took from the machine written out, so that another machine takes it too."""
+
     def review(self, samples: Samples) -> None:
         """Warn of what a user must know before using the samples; nothing, unless a method says more."""

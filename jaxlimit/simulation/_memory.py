@@ -36,16 +36,28 @@ def lanes_on_device(state: int) -> int:
     return max(1, min(MOST_ON_DEVICE, DEVICE // state))
 
 
-def require_room(run: Run, chain: Chain, replicas: int, times: int, observed: int, workers: int) -> None:
+def result_bytes(run: Run, times: int, observed: int) -> int:
+    """Bytes of a replica's results: times × (points + extra + a stated error, and what is observed)."""
+    return times * (run.dtype.itemsize * (run.points + run.extra + 1) + observed)
+
+
+def lane_bytes(run: Run, chain: Chain) -> int:
+    """Bytes of the lane that a worker holds.
+
+    Its parameters as drawn (float32, all inputs) and in the span of the data, what a method needs, and the features of
+    a save.
+    """
+    drawn = 4 * run.numbers(run.problem.data.inputs)
+    each = drawn + parameters(run) + chain.state + features(run, run.points + run.extra)
+    return chain.lanes * each + chain.scratch
+
+
+def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, workers: int) -> None:
     """Raise ``ValueError`` with the number that would fit, where a run does not.
 
-    Results live in the memory of the host, twice while they are put together: replicas × times × (points + extra
-    + what is observed). A worker holds a lane: its parameters as drawn (float32, all inputs) and in the span of the
-    data, what a method needs, and the features of a save.
+    Results, `result` bytes a replica, live in the memory of the host, twice while they are put together. Each worker
+    holds a lane of `lane` bytes.
     """
-    result = times * (run.dtype.itemsize * (run.points + run.extra + 1) + observed)
-    drawn = 4 * run.numbers(run.problem.data.inputs)
-    lane = chain.lanes * (drawn + parameters(run) + chain.state + features(run, run.points + run.extra)) + chain.scratch
     host = available_on_host()
     on_host = workers * lane if run.on_cpus else 0
     if host is not None:

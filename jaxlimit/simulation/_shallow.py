@@ -81,9 +81,8 @@ class ShallowFamily(AbstractFamily):
         several = lanes or (min(most, lanes_in_cache(run)) if run.on_cpus else lanes_on_device(state))
         if compiled:
             advance_lane = _native.chain(network, loss, run.dtype)
-            return Chain(
-                "Stepwise(native=True)", advance_lane, several, 2, seconds, state + features(run, run.points), 0
-            )
+            state += features(run, run.points)
+            return Chain("Stepwise(native=True)", advance_lane, several, 2, seconds, state, 0, native=True)
         together, places = not run.on_cpus, 3 * features(run, run.samples)
         # On CPUs a worker's replicas take turns where a step takes all points.
         state, scratch = (state, places) if run.batch is None and run.on_cpus else (state + places, 0)

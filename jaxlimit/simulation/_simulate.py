@@ -3,41 +3,26 @@
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlimit._arguments import (
-    float_dtype,
-    instance,
-    natural_number,
-    optional_positive_integer,
-    positive_integer,
-    random_key,
-    real_array,
-    require,
-    save_times,
-)
-from jaxlimit._lanes import Progress, chosen_devices, crew, run_lanes
-from jaxlimit._span import Span, span
+from jaxlimit._arguments import require
+from jaxlimit._lanes import Checkpoint, Progress, run_lanes
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.paths import Draws, Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
-from jaxlimit.simulation._checks import (
-    check_observable,
-    diverged_at,
-    require_representable,
-)
-from jaxlimit.simulation._choose import chosen_method
-from jaxlimit.simulation._draws import REPLICA_LIMIT, drawn, replica_key, thresholds
-from jaxlimit.simulation._families import family
-from jaxlimit.simulation._memory import require_room
+from jaxlimit.simulation._checks import diverged_at
+from jaxlimit.simulation._draws import replica_key, thresholds
 from jaxlimit.simulation._optimiser import Optimiser
-from jaxlimit.simulation._pieces import pieces
-from jaxlimit.simulation._state import Constants, Run
+from jaxlimit.simulation._pieces import Piece, pieces
+from jaxlimit.simulation._prepared import Prepared, prepared
+from jaxlimit.simulation._resumed import STILL, Passport, Place, digest, joined
+from jaxlimit.simulation._state import Constants
 
 
 def simulate(
@@ -56,6 +41,7 @@ def simulate(
     devices: Sequence[jax.Device] | None = None,
     first: int = 0,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Samples:
     """Train `replicas` independent networks of this width by SGD and record their outputs at `ts`.
 
@@ -84,7 +70,8 @@ def simulate(
     `Samples.method` says which it was.
     `devices=None` uses every device of JAX's default backend and every core. A replica that leaves the finite
     numbers is kept and recorded in `diverged_at`, with a warning. `progress(done, total)` is called as work
-    completes.
+    completes. A `checkpoint` is offered the state of every lane about once a second, and a run of hours that was
+    stopped goes on from what it kept, to the same bits. `simulation.plan` tells beforehand what a run will take.
 
     Raises ``ValueError`` for bad arguments before any compute starts, among them float64 without the
     x64 flag and a step beyond stability, α max|ℓ''| B/N > 2 with B = max_m B_N(x_m, x_m), or λ_max(B_N diag π) where
@@ -97,108 +84,89 @@ def simulate(
         >>> samples.values.shape, samples.steps.tolist()
         ((5, 2, 4), [0, 64])
     """
-    return train(
-        problem, width, ts, replicas, key, method, at, observe, batch, optimiser, dtype, devices, first, progress, None
-    )
-
-
-def train(
-    problem: Problem,
-    width: int | tuple[int, ...],
-    ts: ArrayLike,
-    replicas: int,
-    key: RandomKey,
-    method: AbstractMethod | None,
-    at: ArrayLike | None,
-    observe: Callable[[Any, Any], Any] | None,
-    batch: int | None,
-    optimiser: Optimiser | None,
-    dtype: Any,
-    devices: Sequence[jax.Device] | None,
-    first: int,
-    progress: Progress | None,
-    half: int | None,
-) -> Samples:
-    """`simulate`; with `half` 0 or 1, of that half of networks twice as wide, on every other of their samples."""
-    network = instance("problem", problem, Problem).network
-    networks = family(network)
-    width, replicas = networks.width(problem, width), positive_integer("replicas", replicas)
-    batch, first = optional_positive_integer("batch", batch), natural_number("first", first)
-    require(replicas <= REPLICA_LIMIT, "replicas", "be at most 2³²", f"it is {replicas}")
-    require(first + replicas <= REPLICA_LIMIT, "first", "keep replica numbers below 2³²", f"it is {first}")
-    times, key, kind = save_times(ts), random_key(key), float_dtype(dtype)
-    steps = np.array([problem.scaling.steps(t, width) for t in times], dtype=np.int64)
-    require(observe is None or callable(observe), "observe", "be a function", f"it is a {type(observe).__name__}")
     require(progress is None or callable(progress), "progress", "be a function", f"it is a {type(progress).__name__}")
-    chosen = chosen_devices(devices)
-    inputs = problem.data.inputs
-    extra = np.zeros((0, inputs)) if at is None else real_array("at", at, 2)
-    require(extra.shape[1] == inputs, "at", f"have {inputs} inputs like the data", f"it has {extra.shape[1]}")
-    require_representable(problem.data.x, problem.data.y, extra, kind)
-    seen = 0 if observe is None else check_observable(observe, drawn(network), width, inputs, kind)
-    transformation = networks.transformation(optimiser, width, inputs, kind)
-    # An optimiser may work coordinate by coordinate: the span of the data is then nothing special.
-    reduced = span(problem.data.x, extra) if transformation is None else Span(problem.data.x, extra, None, None)
-    rank, saves = reduced.x.shape[1], len(np.unique(steps))
-    last = int(steps[-1])
-    run = Run(problem, network, width, rank, len(extra), last, batch, kind, chosen, saves, transformation)
-    if method is None:
-        method = chosen_method(run)
-    chain = instance("method", method, AbstractMethod, "be a method like Stepwise()").chain(run)
-    count = -(-replicas // chain.lanes)
-    require_room(run, chain, replicas, steps.size, seen, len(crew(count, chosen)))
-    networks.check(problem, width, key, batch, transformation is None)
-    factors = jax.tree.map(lambda number: np.asarray(number, kind), networks.factors(problem, width))
-    host: dict[str, Any] = {
-        "x": reduced.x.astype(kind),
-        "y": problem.data.y.astype(kind),
-        "at": reduced.at.astype(kind),
-        "basis": None if reduced.basis is None else reduced.basis.astype(kind),
-        "remainder": None if reduced.remainder is None else reduced.remainder.astype(kind),
-        "bounds": thresholds(problem.data.weights),
-        "weights": problem.data.weights.astype(kind) if batch is None else None,
-        "output": factors.output,
-        "increment": factors.increment,
-        "half": None if half is None else np.asarray(half, np.int32),
-    }
-    lanes, plan = chain.lanes, pieces(steps, chain)
-    report = _Reporter(progress, count * max(1.0, float(last)))
+    keeps = checkpoint is None or isinstance(checkpoint, Checkpoint)
+    require(keeps, "checkpoint", "have the methods `load` and `offer`", f"it is a {type(checkpoint).__name__}")
+    run = prepared(problem, width, ts, replicas, key, method, at, observe, batch, optimiser, dtype, devices, first)
+    return train(run, progress, checkpoint, None)
+
+
+def train(given: Prepared, progress: Progress | None, checkpoint: Checkpoint | None, half: int | None) -> Samples:
+    """The run; with `half` 0 or 1, of that half of networks twice as wide, on every other of their samples."""
+    run, networks, chain, observe, steps = given.run, given.networks, given.chain, given.observe, given.steps
+    first, replicas, lanes, cut = given.first, given.replicas, chain.lanes, pieces(steps, chain)
+    host = _shared(given, half)
+    report = _Reporter(progress, given.lanes * max(1.0, float(run.steps)))
+    kinds = type(run.network).__name__, type(run.problem.loss).__name__
+    settings = chain.name, lanes, run.width, run.batch, steps.tolist(), *kinds
+    # Hashing the data takes a moment where there are many, and is for checkpoints alone.
+    identity = np.zeros(0, np.uint8) if checkpoint is None else digest(host, settings)
 
     def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
-        constants = Constants(**jax.device_put(host, device), batch=batch, inputs=inputs)
-        base = jax.device_put(key, device)
+        constants = Constants(**jax.device_put(host, device), batch=run.batch, inputs=run.problem.data.inputs)
+        base = jax.device_put(given.key, device)
 
         def lane(number: int, check: Callable[[], None]) -> Any:
             keys = _lane_keys(base, np.asarray(first + number * lanes + np.arange(lanes), np.uint32))
-            real = jnp.asarray(min(lanes, replicas - number * lanes), jnp.int32)
-            moving, fixed = networks.begin(network, constants, keys, real, width, observe is not None, not run.on_cpus)
-            saved = []
-            for piece in plan:
-                check()
-                moving, *found = chain.advance(network, problem.loss, observe, constants, keys, moving, fixed, *piece)
+            wanted = min(lanes, replicas - number * lanes)
+            real, seen, together = jnp.asarray(wanted, jnp.int32), observe is not None, not run.on_cpus
+            moving, fixed = networks.begin(run.network, constants, keys, real, run.width, seen, together)
+
+            def advance(moving: Any, piece: Piece) -> tuple[Any, tuple[Any, Any, Any]]:
+                loss = run.problem.loss
+                after, *found = chain.advance(run.network, loss, observe, constants, keys, moving, fixed, *piece)
                 jax.block_until_ready(found)
+                return after, tuple(found)
+
+            # The start is held by its place alone, and goes when the first piece is done.
+            passport, place = Passport(identity, cut, keys, wanted), Place(0, moving, [])
+            del moving
+            kept = None if checkpoint is None else checkpoint.load(number)
+            if kept is not None:
+                place = passport.place(number, kept, lambda: advance(place.moving, STILL))
+                report.add(float(cut[place.done - 1].stops[-1]))
+            while place.done < len(cut):
+                check()
+                piece = cut[place.done]
+                after, found = advance(place.moving, piece)
                 report.add(float(piece.stops[-1] - piece.stops[0]))
-                if piece.saves:
-                    saved.append(jax.device_get(tuple(found)))
-            last = np.array(moving.diverged), np.array(moving.forced)
-            return *jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *saved), *last
+                saved = [*place.saved, jax.device_get(found)] if piece.saves else place.saved
+                place = Place(place.done + 1, after, saved)
+                if checkpoint is not None and place.done < len(cut):
+                    checkpoint.offer(number, partial(passport.state, place))
+            last = np.array(place.moving.diverged), np.array(place.moving.forced)
+            return *joined(place.saved), *last
 
         return lane
 
-    parts = run_lanes(prepare, count, chosen)
+    parts = run_lanes(prepare, given.lanes, run.devices)
     values, error, observed, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
     diverged = diverged_at(diverged, values, steps)
     forced = None if error is None else forced
-    made = Draws.of("simulate", key, range(first, first + replicas), half)
-    samples = Samples(times, values, observed, steps, diverged, chain.name, width, lanes, error, forced, (), made)
+    made = Draws.of("simulate", given.key, range(first, first + replicas), half)
+    samples = Samples(
+        given.times, values, observed, steps, diverged, chain.name, run.width, lanes, error, forced, (), made
+    )
     if samples.diverged:
         warnings.warn(
             f"{samples.diverged} of {replicas} replicas diverged, the first at step "
             f"{int(np.min(diverged[diverged >= 0]))}; they are recorded in `diverged_at`.",
             stacklevel=3,
         )
-    method.review(samples)
+    given.method.review(samples)
     return samples
+
+
+def _shared(given: Prepared, half: int | None) -> dict[str, Any]:
+    """The arrays of `Constants`, in the precision of the run."""
+    run, reduced, data, kind = given.run, given.reduced, given.run.problem.data, given.run.dtype
+    factors = given.networks.factors(run.problem, run.width)
+    cast = partial(jax.tree.map, lambda array: np.array(array, kind))
+    numbers = {"x": reduced.x, "y": data.y, "at": reduced.at, "basis": reduced.basis, "remainder": reduced.remainder}
+    numbers |= {"output": factors.output, "increment": factors.increment}
+    weights = data.weights if run.batch is None else None
+    half_ = None if half is None else np.asarray(half, np.int32)
+    return cast({**numbers, "weights": weights}) | {"bounds": thresholds(data.weights), "half": half_}
 
 
 _lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))

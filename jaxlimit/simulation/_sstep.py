@@ -1,6 +1,7 @@
 """SStep: the same chain, many steps at a time, because within a block a wide network is its own linearisation."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -153,7 +154,11 @@ class SStep(AbstractMethod):
         state += 0 if run.on_cpus else features(run, 4 * points)
         lanes = self.lanes or (max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_on_device(state))
         seconds = sstep_seconds(run, rule, likely, native)
-        return Chain(name, advance, lanes, int(rule.longest), seconds, state, scratch)
+        return Chain(name, advance, lanes, int(rule.longest), seconds, state, scratch, native)
+
+    def pinned(self, chain: Chain) -> "SStep":
+        """The same blocks, in its lanes and by its compiler."""
+        return replace(self, lanes=chain.lanes, native=chain.native)
 
     def review(self, samples: Samples) -> None:
         """Warn where the stated error exceeds the tolerance: blocks that should have been shorter than the shortest."""

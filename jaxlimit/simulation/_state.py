@@ -25,7 +25,8 @@ Advance = Callable[..., tuple[Any, Float[Array, "lanes saves points"], Float[Arr
 
 From step stops[0] on; results are read off at each of stops[1:]. A call may stop before the save that it is on the way
 to: ends[j] ≥ stops[j + 1] is that save. `moving` begins as `Moving`; what a method returns in its place, with the
-fields `diverged` and `forced`, it gets back in the next call.
+fields `diverged` and `forced`, it gets back in the next call, or after a checkpoint the same numbers in a copy of it.
+Its leaves are arrays; a call of no steps makes it from the start as any other call does.
 """
 
 
@@ -87,7 +88,7 @@ class Chain(NamedTuple):
     `name` is what `Samples.method` will say, `lanes` the number of replicas that advance in one call. Calls may be
     cut after any multiple of `unit` steps without changing a bit of the outputs. `seconds` is the cost per step and
     replica on one core as the cost model has it; `state` the bytes a replica of a lane takes while it advances,
-    `scratch` those a worker needs besides.
+    `scratch` those a worker needs besides. `native` says whether numba compiles the loop, and not XLA.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Chain(NamedTuple):
     seconds: float
     state: int
     scratch: int
+    native: bool = False
 
 
 class Constants(NamedTuple):

@@ -1,5 +1,7 @@
 """Stepwise: the SGD chain itself, one step after the other, exactly as defined."""
 
+from dataclasses import replace
+
 import equinox as eqx
 
 from jaxlimit._arguments import optional_positive_integer, require
@@ -44,3 +46,7 @@ class Stepwise(AbstractMethod):
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
         return family(run.network).stepwise(run, self.lanes, self.native)
+
+    def pinned(self, chain: Chain) -> "Stepwise":
+        """The same chain, in its lanes and by its compiler."""
+        return replace(self, lanes=chain.lanes, native=chain.native)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
-from jaxlimit.simulation import _memory, _simulate
+from jaxlimit.simulation import _draws, _memory
 from jaxlimit.simulation._state import Run
 from tests import systems
 from tests.cases import ACTIVATIONS
@@ -80,7 +80,7 @@ def test_an_accelerator_without_room_is_named():
     with pytest.raises(
         ValueError, match=r"Argument `width` must fit into the 100 kB that .* has free, but a lane of 1"
     ):
-        _memory.require_room(run, chain, 1, 1, 0, 1)
+        _memory.require_room(run, chain, 1, 8, _memory.lane_bytes(run, chain), 1)
 
 
 def test_free_memory_is_found_on_this_machine():
@@ -119,4 +119,4 @@ def test_lanes_stay_in_the_cache_of_a_core_and_fill_an_accelerator():
 
 def test_numbers_of_replicas_beyond_the_key_are_refused():
     with pytest.raises(ValueError, match="Argument `first` must keep replica numbers below"):
-        systems.run(PROBLEM, first=_simulate.REPLICA_LIMIT - 1, replicas=2)
+        systems.run(PROBLEM, first=_draws.REPLICA_LIMIT - 1, replicas=2)
