@@ -21,6 +21,8 @@ from jaxlimit.diagnostics._kernel_regression import training_curve as training_c
 from jaxlimit.diagnostics._min_norm import Lyapunov as Lyapunov
 from jaxlimit.diagnostics._min_norm import MinNormSolution as MinNormSolution
 from jaxlimit.diagnostics._min_norm import min_norm_solution as min_norm_solution
+from jaxlimit.diagnostics._observables import EmpiricalKernel as EmpiricalKernel
+from jaxlimit.diagnostics._observables import movement as movement
 from jaxlimit.diagnostics._partition import Partition as Partition
 from jaxlimit.diagnostics._partition import PartitionChanges as PartitionChanges
 from jaxlimit.diagnostics._partition import PartitionConditions as PartitionConditions

@@ -1,0 +1,149 @@
+"""Grids of networks: from settings, as in a TOML file, to a spec with every decision written out."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+
+from jaxlimit import simulation
+from jaxlimit._arguments import instance, require
+from jaxlimit.studies._build import XAVIER, data_settings, named, resolved_settings
+from jaxlimit.studies._sweep_cell import ROOMS, data_digest, sweep_run
+from jaxlimit.sweeps import SweepSpec
+
+SWEEP: dict[str, Any] = {
+    **{key: XAVIER[key] for key in ("data", "activation", "c", "w", "learning_rate", "seed", "dtype")},
+    "held_out": 0,
+    "linearised": False,
+    "train_output": True,
+    "layers": None,
+    "scaling": {"name": "PowerScaling", "gamma": 0.5},
+    "loss": {"name": "SquaredError"},
+    "width": 256,
+    "ts": [0.0, 1.0, 2.0],
+    "replicas": 1024,
+    "batch": 1,
+    "optimiser": None,
+    "method": None,
+    "observe": [],
+    "common_draws": False,
+    "block": None,
+}
+"""Defaults of a sweep; `batch` is a number or "population", `observe` a list of public names, `optimiser` a table."""
+
+LAYERS: dict[str, Any] = {
+    "first": {"law": "Normal", "mean": 0.0, "std": 1.0},
+    "middle": {"law": "Normal", "mean": 1.0, "std": 1.0},
+    "last": {"law": "Normal", "mean": 1.0, "std": 1.0},
+    "correlated": False,
+}
+"""Defaults of the table `layers`, which makes the network a `Multilayer` whose `width` is a list."""
+
+BLOCK_SECONDS = 2.0
+"""About how long a block takes by the cost model: long against writing it, short against what a kill may cost."""
+MOST = 2**12
+"""Replicas of a block at most."""
+
+
+def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
+    """The spec of a sweep, from settings as in a TOML file: tables as for studies, and the grid in the table `axes`.
+
+    Settings are those of a problem and of `simulate` (`SWEEP` has the defaults): `data`, `held_out` (further digits to
+    predict), `activation`, `c`, `w`, `scaling`, `loss`, `learning_rate`, `width`, `ts`, `replicas`, `batch` (a number
+    or "population"), `optimiser` (a table, `name` being public, as "optax.adam"), `method`, `dtype`, `seed`, `observe`
+    (public names: functions of (parameters, start), or classes that make one of (network, x); those of
+    `jaxlimit.diagnostics` need no module), `linearised`, `train_output`, `block` (replicas of a block). With a table
+    `layers` (`LAYERS` has its defaults) the network is a `Multilayer` and `width` a list. Any of them can be an axis.
+    Cells draw independently of each other unless `common_draws` is true.
+
+    Every default is written out, and what a machine would decide is decided here, for every cell: method, lanes,
+    native code or not, replicas of a block. Each cell is built and checked as `simulate` would check it. Raises
+    ``ValueError`` for settings that do not exist or do not fit, naming the cell, before anything is simulated.
+
+        >>> import jaxlimit as jl
+        >>> made = {"data": {"source": "sphere", "points": 3, "inputs": 2}, "replicas": 8, "block": 4, "ts": [0.0, 1.0]}
+        >>> spec = jl.studies.sweep_spec({**made, "axes": {"width": [8, 16], "scaling.gamma": [0.5, 1]}})
+        >>> spec.shape, spec.labels["gamma"], spec.cells[0].settings["method"]["name"]
+        ((2, 2), [0.5, 1.0], 'Stepwise')
+    """
+    given = dict(instance("settings", settings, Mapping))
+    axes = instance("axes", given.pop("axes", {}), Mapping)
+    full = _completed_all(resolved_settings(given, SWEEP))
+    grid = {
+        name: [_completed_at(name, value, full) for value in _values(name, values)] for name, values in axes.items()
+    }
+    draft = SweepSpec({**full, "block": full["block"] or 1}, grid)
+    chosen = []
+    for cell in draft.cells:
+        try:
+            chosen.append(_chosen(cell.settings, decide=full["block"] is None and "block" not in axes))
+        except ValueError as error:
+            where = ", ".join(f"{dim} {draft.labels[dim][i]}" for dim, i in zip(draft.dims, cell.position, strict=True))
+            raise ValueError(f"{error} (in the cell {where})" if where else str(error)) from error
+    return SweepSpec({**full, "block": full["block"] or 1}, grid, chosen)
+
+
+def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
+    """What is decided for a cell when the sweep is made."""
+    found = sweep_run(settings)
+    plan = simulation.plan(found.problem, found.width, found.ts, **found.arguments)
+    chosen: dict[str, Any] = {"method": _table_of(plan.method), "data_sha256": data_digest(found.problem.data)}
+    if decide:
+        # Whole lanes for all workers, or blocks would leave some of them idle at the end.
+        turn = plan.lanes * plan.workers
+        wanted = BLOCK_SECONDS * plan.workers / max(plan.seconds, 1e-9)
+        chosen["block"] = turn * max(1, min(int(wanted / turn), MOST // turn))
+    return chosen
+
+
+def _table_of(one: eqx.Module) -> dict[str, Any]:
+    """The table that names an object of plain fields."""
+    return {"name": type(one).__name__, **{key: value for key, value in vars(one).items() if value is not None}}
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    require(isinstance(values, list | tuple), f"axes.{name}", "be a list of values", f"it is {values!r}")
+    return list(values)
+
+
+def _completed_all(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: _completed_at(key, value, settings) for key, value in settings.items()}
+
+
+def _completed_at(path: str, value: Any, settings: Mapping[str, Any]) -> Any:
+    """The value of a setting with all defaults of the class it names, and numbers of the kind that they stand for."""
+    key, _, field = path.partition(".")
+    if key not in SWEEP:  # an axis of its own name: its values are tables of settings
+        tables = isinstance(value, Mapping)
+        require(tables, f"axes.{path}", "name a setting, or hold tables of settings", f"it holds {value!r}")
+        return {inner: _completed_at(inner, one, settings) for inner, one in value.items()}
+    if field:
+        table = settings[key]
+        return _completed_at(key, {**table, field: value}, settings)[field] if isinstance(table, Mapping) else value
+    if key == "data" and isinstance(value, Mapping) and "file" not in value:
+        return data_settings(value)
+    if key == "layers" and isinstance(value, Mapping):
+        return resolved_settings(value, LAYERS)
+    if key in ROOMS and isinstance(value, Mapping):
+        return _completed_table(key, value)
+    return _like(SWEEP[key], value)
+
+
+def _completed_table(key: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    room, field, kind = ROOMS[key]
+    named(room, table, key, field, kind)  # what is wrong with it is said in its words
+    parameters = inspect.signature(getattr(room, table[field])).parameters.values()
+    plain = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str | list | tuple)}
+    # A signature shows what a converter takes, the class what it keeps.
+    real = {name for name, kind in inspect.get_annotations(getattr(room, table[field])).items() if kind is float}
+    return {name: _like(0.0 if name in real else plain.get(name), one) for name, one in {**plain, **table}.items()}
+
+
+def _like(default: Any, value: Any) -> Any:
+    """1 is 1.0 where a real number is meant: one sweep, one text."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, list) and isinstance(value, list | tuple) and default and isinstance(default[0], float):
+        return [_like(default[0], one) for one in value]
+    return list(value) if isinstance(value, tuple) else value
