@@ -1,12 +1,11 @@
 """Grids of networks: from settings, as in a TOML file, to a spec with every decision written out."""
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-import equinox as eqx
-
-from jaxlimit import simulation
+from jaxlimit import diagnostics, simulation
 from jaxlimit._arguments import instance, require
 from jaxlimit.studies._build import XAVIER, data_settings, named, resolved_settings
 from jaxlimit.studies._sweep_cell import ROOMS, data_digest, sweep_run
@@ -47,15 +46,21 @@ MOST = 2**12
 
 
 def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
-    """The spec of a sweep, from settings as in a TOML file: tables as for studies, and the grid in the table `axes`.
+    """The spec of a sweep, from settings as in a TOML file, and the grid in the table `axes`.
 
-    Settings are those of a problem and of `simulate` (`SWEEP` has the defaults): `data`, `held_out` (further digits to
-    predict), `activation`, `c`, `w`, `scaling`, `loss`, `learning_rate`, `width`, `ts`, `replicas`, `batch` (a number
-    or "population"), `optimiser` (a table, `name` being public, as "optax.adam"), `method`, `dtype`, `seed`, `observe`
-    (public names: functions of (parameters, start), or classes that make one of (network, x); those of
-    `jaxlimit.diagnostics` need no module), `linearised`, `train_output`, `block` (replicas of a block). With a table
-    `layers` (`LAYERS` has its defaults) the network is a `Multilayer` and `width` a list. Any of them can be an axis.
-    Cells draw independently of each other unless `common_draws` is true.
+    Settings are those of a problem and of `simulate`; `SWEEP` has the defaults:
+
+    - `data`, a table as for studies, or ``{"file": "mine.npz"}`` with x, y and perhaps weights; `held_out`, a number of
+      further digits to predict;
+    - `activation`, `c`, `w`, `scaling`, `loss`, `method`: tables that name a class of the room, or objects of it;
+    - `width`, `learning_rate`, `ts`, `replicas`, `batch` (a number or "population"), `dtype`, `seed`, `train_output`;
+    - `observe`, a list of public names: functions of (parameters, start), or classes that make one of (network, x).
+      Those of `jaxlimit.diagnostics` need no module;
+    - `optimiser`, a table whose `name` is public, as "optax.adam"; `linearised`, for the tangent twin; `layers`, a table
+      (`LAYERS` has its defaults) that makes the network a `Multilayer`, whose `width` is a list;
+    - `block`, replicas of a block; `common_draws`: cells draw independently of each other unless it is true.
+
+    Any of them can be an axis.
 
     Every default is written out, and what a machine would decide is decided here, for every cell: method, lanes,
     native code or not, replicas of a block. Each cell is built and checked as `simulate` would check it. Raises
@@ -88,7 +93,10 @@ def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
     """What is decided for a cell when the sweep is made."""
     found = sweep_run(settings)
     plan = simulation.plan(found.problem, found.width, found.ts, **found.arguments)
-    chosen: dict[str, Any] = {"method": _table_of(plan.method), "data_sha256": data_digest(found.problem.data)}
+    chosen: dict[str, Any] = {
+        "method": _table_of("method", plan.method),
+        "data_sha256": data_digest(found.problem.data),
+    }
     if decide:
         # Whole lanes for all workers, or blocks would leave some of them idle at the end.
         turn = plan.lanes * plan.workers
@@ -97,9 +105,23 @@ def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
     return chosen
 
 
-def _table_of(one: eqx.Module) -> dict[str, Any]:
-    """The table that names an object of plain fields."""
-    return {"name": type(one).__name__, **{key: value for key, value in vars(one).items() if value is not None}}
+def _table_of(key: str, one: Any) -> dict[str, Any]:
+    """The table that names an object of a public class."""
+    room, field, _ = ROOMS[key]
+    public = getattr(room, type(one).__name__, None) is type(one)
+    require(public, key, f"be of a public class of {room.__name__}", f"it is a {type(one).__qualname__}")
+    own = {part.name: getattr(one, part.name) for part in dataclasses.fields(one)}
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in own.items()}
+    return {field: type(one).__name__, **{name: value for name, value in plain.items() if value is not None}}
+
+
+def _public_name(one: Any) -> Any:
+    """The name of a function or class, by which other processes find it; a text as it comes."""
+    if not callable(one):
+        return one
+    short = getattr(one, "__name__", type(one).__name__)
+    shown = getattr(diagnostics, short, None) is one
+    return short if shown else f"{getattr(one, '__module__', '')}.{getattr(one, '__qualname__', short)}"
 
 
 def _values(name: str, values: Any) -> list[Any]:
@@ -125,8 +147,12 @@ def _completed_at(path: str, value: Any, settings: Mapping[str, Any]) -> Any:
         return data_settings(value)
     if key == "layers" and isinstance(value, Mapping):
         return resolved_settings(value, LAYERS)
+    if key in ROOMS and isinstance(value, ROOMS[key][2]):
+        return _completed_table(key, _table_of(key, value))
     if key in ROOMS and isinstance(value, Mapping):
         return _completed_table(key, value)
+    if key == "observe" and isinstance(value, list | tuple):
+        return [_public_name(one) for one in value]
     return _like(SWEEP[key], value)
 
 

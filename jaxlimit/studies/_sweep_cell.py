@@ -139,7 +139,7 @@ def _object(key: str, settings: Mapping[str, Any]) -> Any:
 
 
 def _data(settings: Mapping[str, Any]) -> Data:
-    table = settings["data"]
+    table = instance("data", settings["data"], Mapping, "be a table")
     if "file" not in table:
         return data_from(table)
     path = Path(instance("data.file", table["file"], str))
