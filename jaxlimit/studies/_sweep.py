@@ -56,8 +56,8 @@ def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
     - `width`, `learning_rate`, `ts`, `replicas`, `batch` (a number or "population"), `dtype`, `seed`, `train_output`;
     - `observe`, a list of public names: functions of (parameters, start), or classes that make one of (network, x).
       Those of `jaxlimit.diagnostics` need no module;
-    - `optimiser`, a table whose `name` is public, as "optax.adam"; `linearised`, for the tangent twin; `layers`, a table
-      (`LAYERS` has its defaults) that makes the network a `Multilayer`, whose `width` is a list;
+    - `optimiser`, a table whose `name` is public, as "optax.adam"; `linearised`, for the tangent twin; `layers`, a
+      table (`LAYERS` has its defaults) that makes the network a `Multilayer`, whose `width` is a list;
     - `block`, replicas of a block; `common_draws`: cells draw independently of each other unless it is true.
 
     Any of them can be an axis.
