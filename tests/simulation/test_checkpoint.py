@@ -33,7 +33,7 @@ def noisy(rate):
         factor, key, momentum = state
         key, own = jax.random.split(key)
         momentum = jax.tree.map(lambda m, g: (0.9 * m + g).astype(jnp.bfloat16), momentum, gradients)
-        noise = jax.random.normal(own, ())
+        noise = jax.random.normal(own, (), jnp.float32)
         updates = jax.tree.map(lambda m, g: -rate * factor * (m.astype(g.dtype) + noise * g), momentum, gradients)
         return updates, (factor * 0.99, key, momentum)
 
@@ -53,7 +53,13 @@ CASES = {
     "native, few points": {"problem": THIN, "method": stepwise(True), "observe": parameters, "at": systems.THIN_AT},
     "blocks, native, tolerance": {"problem": FULL, "method": blocks(order=2, tolerance=1e-2, native=True)},
     "blocks, tolerance": {"problem": FULL, "method": blocks(tolerance=1e-2, native=False), "observe": parameters},
-    "optimiser": {"problem": THIN, "method": stepwise(False), "optimiser": noisy(1e-2), "observe": parameters},
+    "optimiser": {
+        "problem": THIN,
+        "method": stepwise(False),
+        "optimiser": noisy(1e-2),
+        "observe": parameters,
+        "dtype": jnp.float32,  # in which the type of a number of Python matters
+    },
     "XLA": {"problem": FULL, "method": stepwise(False), "observe": parameters, "at": systems.FULL_AT},
     "all points": {"problem": FULL, "method": stepwise(False), "batch": None},
     "blocks, native, fixed": {"problem": FULL, "method": blocks(block=5, native=True), "observe": parameters},
