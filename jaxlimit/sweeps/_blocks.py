@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 from jaxlimit._arguments import require
 from jaxlimit.sweeps._canonical import canonical, digest
 from jaxlimit.sweeps._files import write_whole
-from jaxlimit.sweeps._format import SCHEMA, DamagedError, Variables, header_of, packed, unpacked
+from jaxlimit.sweeps._format import SCHEMA, DamagedError, Variables, packed, read_about, unpacked
 
 SUFFIX = ".block"
+NAME = re.compile(r"(\d{10,})-(\d{10,})\.block", re.ASCII)
 PREFIX = 16
 """Hexadecimal digits of a cell's identity in the name of its folder; the whole of it stands in every block."""
 
@@ -77,40 +79,49 @@ class Blocks:
 
     def read(self, cell: str, first: int, stop: int) -> dict[str, Any]:
         """The variables of a block. Raises `DamagedError` if the file is not what was written, or of another cell."""
-        return dict(self._checked(self.path(cell, first, stop), cell)[1])
+        header, variables = unpacked(self.path(cell, first, stop).read_bytes())
+        self._mine(header, cell, first, stop)
+        return dict(variables)
 
-    def header(self, cell: str, first: int, stop: int) -> dict[str, Any]:
-        """What a block says of itself, without reading its arrays or its checksum."""
+    def about(self, cell: str, first: int, stop: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(header, variables of the cell) of a block, with those of replicas unread. Raises `DamagedError`."""
         with self.path(cell, first, stop).open("rb") as stream:
-            start = stream.read(16)
-            length = int.from_bytes(start[8:16], "little")
-            return header_of(start + stream.read(min(length, 2**28)))
+            header, variables = read_about(stream)
+        return self._mine(header, cell, first, stop), dict(variables)
 
     def ranges(self, cell: str) -> list[tuple[int, int]]:
         """The (first, stop) of the blocks that are there, in order."""
         found = []
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self.of(cell)):
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
-                    first, _, stop = entry.name.removesuffix(SUFFIX).partition("-")
-                    if first.isdecimal() and stop.isdecimal():
-                        found.append((int(first), int(stop)))
+                name = NAME.fullmatch(entry.name)
+                if name:
+                    found.append((int(name[1]), int(name[2])))
         return sorted(found)
 
     def every(self) -> Iterator[Path]:
         """All block files, whatever cell they belong to."""
         yield from sorted((self.folder / "blocks").glob(f"*/*{SUFFIX}"))
 
+    def numbered(self, path: Path) -> tuple[int, int]:
+        """(first, stop) by the name of a block file. Raises `DamagedError` if it is no such name."""
+        name = NAME.fullmatch(path.name)
+        if not name:
+            raise DamagedError("it does not have the name of a block")
+        return int(name[1]), int(name[2])
+
     def damage(self, path: Path, cell: str | None = None) -> str:
         """What is wrong with a block file; empty where nothing is. `cell` is the identity that it should have."""
         try:
-            self._checked(path, cell)
-        except (DamagedError, OSError) as error:
+            return self._wrong(path.read_bytes(), path, cell)
+        except OSError as error:
             return str(error)
-        return ""
 
-    def quarantine(self, path: Path) -> Path:
-        """Move a damaged file out of the way, where it can be looked at; its replicas count as missing again."""
+    def quarantine(self, path: Path) -> Path | None:
+        """Move a damaged file out of the way, where it can be looked at; its replicas count as missing again.
+
+        Returns where it is now; None where another process was faster, whose sound block is put back.
+        """
         place = self.folder / "quarantine"
         place.mkdir(exist_ok=True)
         stem = f"{path.parent.name}-{path.name}"
@@ -119,8 +130,13 @@ class Blocks:
             if not target.exists():
                 break
             target = place / f"{stem}.{number}"
-        with contextlib.suppress(FileNotFoundError):  # another worker was faster
+        try:
             path.rename(target)
+        except FileNotFoundError:
+            return None
+        if not self._wrong(target.read_bytes(), path):
+            target.replace(path)
+            return None
         return target
 
     def description(self, folder: Path) -> dict[str, Any]:
@@ -135,16 +151,20 @@ class Blocks:
             raise DamagedError("it is not what was written")
         return dict(tree["settings"])
 
-    def _checked(self, path: Path, cell: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        data = path.read_bytes()
-        header, variables = unpacked(data)
-        first, _, stop = path.name.removesuffix(SUFFIX).partition("-")
-        mine = header["cell"].startswith(path.parent.name) if cell is None else header["cell"] == cell
-        if not mine or (header["first"], header["stop"]) != (int(first), int(stop)):
+    def _wrong(self, data: bytes, path: Path, cell: str | None = None) -> str:
+        """What is wrong with these bytes as those of the block at this path."""
+        try:
+            self._mine(unpacked(data)[0], cell or path.parent.name, *self.numbered(path))
+        except DamagedError as error:
+            return str(error)
+        return ""
+
+    def _mine(self, header: dict[str, Any], cell: str, first: int, stop: int) -> dict[str, Any]:
+        if not header["cell"].startswith(cell) or (header["first"], header["stop"]) != (first, stop):
             raise DamagedError(
                 f"it says that it is {header['first']}–{header['stop']} of cell {header['cell'][:PREFIX]}"
             )
-        return header, variables
+        return header
 
 
 def require_folder(folder: str | Path) -> Path:

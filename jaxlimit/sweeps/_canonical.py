@@ -23,7 +23,7 @@ def plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, float):
         require(math.isfinite(value), name, "be finite", f"it is {value}")
-        return value
+        return value + 0.0  # −0.0 is 0.0, and has one text
     if isinstance(value, Mapping):
         texts = all(isinstance(key, str) for key in value)
         require(texts, name, "have text for its keys", f"they are {list(value)}")

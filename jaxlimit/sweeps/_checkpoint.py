@@ -1,6 +1,5 @@
 """The state of a block that is not finished, so that hours of one replica are not lost either."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ import numpy as np
 
 from jaxlimit._versions import versions
 from jaxlimit.sweeps._canonical import digest
-from jaxlimit.sweeps._files import write_whole
+from jaxlimit.sweeps._files import STATE, write_whole
 from jaxlimit.sweeps._format import DamagedError, packed, unpacked
 
 EVERY = 60.0
@@ -23,19 +22,23 @@ class BlockCheckpoint:
 
     `load(lane)` gives what was kept last, None where there is nothing, or nothing sound. `offer(lane, state)` keeps
     `state()` if `every` seconds have passed since the last time; it is called from several threads. `clear()` removes
-    all of it, once the block is there.
+    what was loaded or kept, once the block is there.
     """
 
     def __init__(self, block: Path, cell: str, every: float = EVERY):
         # Half a block of one version and half of another would be neither's.
         self._block, self._cell, self._every = block, digest({"cell": cell, "versions": versions()}), every
         self._kept: dict[int, float] = {}
+        self._files: set[Path] = set()
         self._lock = threading.Lock()
 
     def load(self, lane: int) -> dict[str, np.ndarray] | None:
         """The arrays last kept of this lane; a damaged file, or one of other versions of packages, counts as none."""
+        path = self._path(lane)
         try:
-            header, variables = unpacked(self._path(lane).read_bytes())
+            data = path.read_bytes()
+            self._files.add(path)
+            header, variables = unpacked(data)
         except (OSError, DamagedError):
             return None
         same = header["cell"] == self._cell and header["first"] == lane
@@ -51,16 +54,16 @@ class BlockCheckpoint:
         kept = {name: (_dims(array), array) for name, array in state().items()}
         path = self._path(lane)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._files.add(path)
         write_whole(path, packed(self._cell, lane, lane + 1, kept))
 
     def clear(self) -> None:
-        """Remove what was kept."""
-        for path in self._block.parent.glob(f".{self._block.name}.*.part"):
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+        """Remove what was loaded or kept."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
 
     def _path(self, lane: int) -> Path:
-        return self._block.with_name(f".{self._block.name}.{lane}.part")
+        return self._block.with_name(f".{self._block.name}.{lane}{STATE}")
 
 
 def _dims(array: Any) -> tuple[str, ...]:

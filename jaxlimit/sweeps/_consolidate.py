@@ -5,15 +5,16 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxlimit._arguments import instance, require
-from jaxlimit.sweeps._canonical import digest
 from jaxlimit.sweeps._files import sync_folder, write_whole
-from jaxlimit.sweeps._layout import Layout, fill, layout, part
+from jaxlimit.sweeps._format import DamagedError
+from jaxlimit.sweeps._layout import Layout, block, fill, layout, put_aside, ranges, state
 from jaxlimit.sweeps._store import Store
 from jaxlimit.sweeps._view import attributes, blocks_view, coordinates, needs_xarray, shared
 
@@ -39,15 +40,13 @@ def consolidate(store: Store, progress: Callable[[float, float], None] | None = 
         from zarr.codecs import Crc32cCodec, ZstdCodec
     except ImportError as error:
         raise ImportError("Consolidating needs zarr and xarray: pip install 'jaxlimit[store]'") from error
-    moved = store.quarantine_damaged()
-    if moved:
-        warnings.warn(f"{len(moved)} damaged blocks were moved to quarantine and are left out.", stacklevel=2)
-    plan = layout(store)
+    needs_xarray()
+    aside: list[Path] = []
+    plan = layout(store, ranges(store), aside)
     temporary = store.folder / f".{CONSOLIDATED}.{uuid.uuid4().hex}.tmp"
     codecs = [ZstdCodec(level=1), Crc32cCodec()]
     try:
-        whole = {**attributes(store, plan), "blocks": _state(store, plan)}
-        group = zarr.create_group(temporary, zarr_format=3, attributes=whole)
+        group = zarr.create_group(temporary, zarr_format=3)
 
         def small(name: str, dims: tuple[str, ...], array: np.ndarray) -> None:
             text = array.dtype.kind in "OU"
@@ -62,14 +61,12 @@ def consolidate(store: Store, progress: Callable[[float, float], None] | None = 
             )
             made[...] = array.astype(str) if text else array
 
-        first = {number: ranges[0] for number, ranges in plan.present.items()}
-        cells = {name: one for name, one in plan.variables.items() if not one.of_replicas}
-        one_each = {n: store.blocks.read(store.spec.cells[n].cell_id, *first[n]) for n in first} if cells else {}
-        for name, variable in cells.items():
-            small(name, *shared(variable, name, plan, lambda n, *_: one_each[n]))
+        _fill(store, plan, group, codecs, aside, progress)
+        for name in [name for name, one in plan.variables.items() if not one.of_replicas]:
+            small(name, *shared(name, plan))
         for name, (dims, array) in coordinates(store, plan).items():
             small(name, dims, array)
-        _fill(store, plan, group, codecs, progress)
+        group.update_attributes({**attributes(store, plan), "blocks": state(store, plan.present)})
         sums = [
             f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(temporary).as_posix()}\n"
             for path in sorted(temporary.rglob("*"))
@@ -80,10 +77,19 @@ def consolidate(store: Store, progress: Callable[[float, float], None] | None = 
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    if aside:
+        warnings.warn(f"{len(aside)} damaged blocks were moved to quarantine and are left out.", stacklevel=2)
     return store.folder / CONSOLIDATED
 
 
-def _fill(store: Store, plan: Layout, group: Any, codecs: Any, progress: Callable[[float, float], None] | None) -> None:
+def _fill(
+    store: Store,
+    plan: Layout,
+    group: Any,
+    codecs: Any,
+    aside: list[Path],
+    progress: Callable[[float, float], None] | None,
+) -> None:
     """Write the variables of replicas, cell by cell and chunk by chunk, every block being read once."""
     variables = {name: one for name, one in plan.variables.items() if one.of_replicas}
     axes, longest = len(plan.axes), max(cell.block for cell in store.spec.cells)
@@ -100,21 +106,31 @@ def _fill(store: Store, plan: Layout, group: Any, codecs: Any, progress: Callabl
             compressors=codecs,
             dimension_names=one.dims,
         )
-    for count, (number, ranges) in enumerate(sorted(plan.present.items())):
+    # A block may lie across the edge of two chunks where blocks of cells differ: it is kept for the second one.
+    read = lru_cache(maxsize=1)(lambda *where: block(store, plan, *where))
+    for count, (number, pairs) in enumerate(sorted(plan.present.items())):
         place = store.spec.cells[number].position
         for start in range(0, plan.replicas, rows):
-            # A block may lie across the edge of two chunks where blocks of cells differ: it is read for both.
-            chosen = tuple((first, stop) for first, stop in ranges if first < start + rows and stop > start)
-            if not chosen:
-                continue
-            for name, blocks in part(store, number, chosen, tuple(variables)).items():
-                one = variables[name]
-                chunk = np.full((min(rows, plan.replicas - start), *one.shape[axes + 1 :]), fill(one.dtype))
-                for first, stop, array in blocks:
-                    low, high = max(first, start), min(stop, start + rows)
-                    where = (slice(low - start, high - start), *map(slice, array.shape[1:]))
-                    chunk[where] = array[low - first : high - first]
-                arrays[name][(*place, slice(start, start + len(chunk)))] = chunk
+            stop = min(start + rows, plan.replicas)
+            chunks: dict[str, np.ndarray] = {}
+            for first, last in [pair for pair in pairs if pair[0] < stop and pair[1] > start]:
+                try:
+                    found = read(number, first, last)
+                except DamagedError:
+                    pairs.remove((first, last))
+                    put_aside(store, number, first, last, aside)
+                    continue
+                low, high = max(first, start), min(last, stop)
+                for name, array in found.items():
+                    if name in variables:
+                        one = variables[name]
+                        shape = (stop - start, *one.shape[axes + 1 :])
+                        chunk = chunks.setdefault(name, np.full(shape, fill(one.dtype)))
+                        chunk[slice(low - start, high - start), *map(slice, array.shape[1:])] = array[
+                            low - first : high - first
+                        ]
+            for name, chunk in chunks.items():
+                arrays[name][(*place, slice(start, stop))] = chunk
         if progress is not None:
             progress(float(count + 1), float(len(plan.present)))
 
@@ -136,14 +152,12 @@ def dataset(folder: str | Path) -> Any:
         [0, 2, 4, 6, 8]
     """
     store = Store.open(folder)
-    path = store.folder / CONSOLIDATED
+    path, present = store.folder / CONSOLIDATED, ranges(store)
     if path.is_dir():
-        if not any(store.blocks.every()):
-            return _opened(path)
-        opened = _opened(path)
-        if opened.attrs.get("blocks") == _state(store, layout(store)):
+        opened = _opened(path, store.spec.spec_id)
+        if not present or opened.attrs.get("blocks") == state(store, present):
             return opened
-    return blocks_view(store)
+    return blocks_view(store, present)
 
 
 def export(folder: str | Path, path: str | Path) -> Path:
@@ -172,29 +186,35 @@ def export(folder: str | Path, path: str | Path) -> Path:
 def wrong_sums(path: Path, metadata_only: bool = False) -> list[str]:
     """Files of a consolidated store that are not those that were written, that are gone, or that are new."""
     try:
-        lines = [line.split("  ", 1) for line in (path / SUMS).read_text(encoding="utf-8").splitlines()]
+        # Not splitlines, which would take other characters for an end of line as well.
+        lines = [line.split("  ", 1) for line in (path / SUMS).read_bytes().decode().split("\n")]
     except (OSError, UnicodeDecodeError):
         return [SUMS]
     wanted = {line[1]: line[0] for line in lines if len(line) == 2}
-    there = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} - {SUMS}
-    found = sorted(there ^ set(wanted)) + ([SUMS] if len(wanted) != len(lines) else [])
-    for name in sorted(there & set(wanted)):
-        small = name.endswith("zarr.json")
-        if (small or not metadata_only) and hashlib.sha256((path / name).read_bytes()).hexdigest() != wanted[name]:
+    found = [SUMS] if len(wanted) != len(lines) - 1 or lines[-1] != [""] else []
+    if metadata_only:
+        names = {name for name in wanted if name.endswith("zarr.json")}
+    else:
+        names = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} - {SUMS}
+        found += sorted(names ^ set(wanted))
+    for name in sorted(names & set(wanted)):
+        try:
+            sound = hashlib.sha256((path / name).read_bytes()).hexdigest() == wanted[name]
+        except OSError:
+            sound = False
+        if not sound:
             found.append(name)
     return found
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, spec_id: str) -> Any:
     wrong = wrong_sums(path, metadata_only=True)
     again = f"{', '.join(wrong[:3])} of {path} differ: remove it and consolidate again"
     require(not wrong, "folder", f"have a {CONSOLIDATED} as it was written", again)
-    return needs_xarray().open_zarr(path, chunks=None, consolidated=False).set_coords(["wanted", "complete"])
-
-
-def _state(store: Store, plan: Layout) -> str:
-    """A digest of which blocks are there."""
-    return digest([[store.spec.cells[number].cell_id, ranges] for number, ranges in sorted(plan.present.items())])
+    opened = needs_xarray().open_zarr(path, chunks=None, consolidated=False).set_coords(["wanted", "complete"])
+    mine = opened.attrs["spec_id"] == spec_id
+    require(mine, "folder", f"have a {CONSOLIDATED} of its own sweep", f"that in {path.parent} is of another")
+    return opened
 
 
 def _replace(new: Path, old: Path) -> None:

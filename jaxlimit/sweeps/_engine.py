@@ -1,10 +1,13 @@
 """Doing what is missing: in this process, or by any executor; nothing is lost by stopping."""
 
+import contextlib
+import hashlib
 import itertools
+import queue
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +17,18 @@ from jaxlimit.sweeps._checkpoint import BlockCheckpoint
 from jaxlimit.sweeps._files import remove_stale
 from jaxlimit.sweeps._format import Variables
 from jaxlimit.sweeps._journal import Journal
-from jaxlimit.sweeps._spec import Cell, Job
+from jaxlimit.sweeps._spec import RESERVED, Cell, Job
 from jaxlimit.sweeps._store import SPEC, Store
 
 Work = Callable[[Mapping[str, Any], int, int, BlockCheckpoint], Variables]
 """(settings of a cell, first, stop, checkpoint) → the variables of these replicas; a function of a module, so that
 processes elsewhere find it by its name."""
 
-WAITING = 64
-"""Blocks handed to an executor ahead of time: enough for its workers, few enough to stop soon."""
+WAITING = 1024
+"""Blocks handed to an executor ahead of time: enough for the workers of a cluster."""
+
+MACHINE = (OSError, MemoryError, BrokenExecutor, CancelledError)
+"""What concerns the machine and not a cell."""
 
 
 class SweepError(Exception):
@@ -30,9 +36,10 @@ class SweepError(Exception):
 
 
 class Moment(NamedTuple):
-    """How far a run is: replicas and work of its own share, done and in all, and the seconds since it began.
+    """How far a run is: replicas and work that were missing when it began, done and in all, and the seconds since.
 
-    Work is counted by `cost`, so that the remaining time is not that of the cheapest cells.
+    What others have done meanwhile counts as done. Work is counted by `cost`, so that the remaining time is not that of
+    the cheapest cells. The last moment of a run in which nothing fails has all of both.
     """
 
     replicas: int
@@ -65,16 +72,17 @@ def run(
     """Compute the blocks of a store that are missing.
 
     `work(settings, first, stop, checkpoint)` computes one block. Without an executor it is called here, one block
-    after the other, and uses all devices and cores itself; with one (`ProcessPool`, `Dask`, `Mpi`, `Slurm`, or any
+    after the other, and uses all devices and cores itself; with one (`processes`, `dask`, `mpi`, `slurm`, or any
     `concurrent.futures.Executor`) it is called in its workers, to which only the folder, the number of a block and
-    the name of the function travel. `shard=(i, n)` takes every n-th block from the i-th on, so that n processes that
-    know nothing of each other share a sweep; with `steal` it then goes on with what the others have not done, from the
-    end: computing a block twice is harmless. Blocks found damaged (`verify`) are moved to `quarantine` and computed
+    the name of the function travel. `shard=(i, n)` takes one n-th of the blocks, so that n processes that know nothing
+    of each other share a sweep; with `steal` it then goes on with what the others have not done: computing a block
+    twice is harmless. Blocks of its share that are found damaged (`verify`) are moved to `quarantine` and computed
     again. `cost(cell)` is the work of a replica, by which blocks of a round are ordered and progress is counted.
 
     A block that fails with an exception stops its cell and not the others; at the end `SweepError` says which and why.
-    An error of the file system or lack of memory stops everything at once. An interrupt leaves the folder as
-    consistent as a kill does. Raises ``ValueError`` for bad arguments.
+    An error of the file system, lack of memory on the host or the end of a worker stops everything at once, with a
+    `SweepError` as well. An interrupt leaves the folder as consistent as a kill does. Raises ``ValueError`` for bad
+    arguments.
 
         >>> import tempfile, numpy as np
         >>> from jaxlimit.sweeps import Store, SweepSpec, run
@@ -91,23 +99,28 @@ def run(
     ready = executor is None or isinstance(executor, Executor) or hasattr(executor, "submit")
     require(ready, "executor", "be a concurrent.futures.Executor", f"it is a {type(executor).__name__}")
     remove_stale(store.folder)
-    moved = store.quarantine_damaged() if verify else []
+    share = _shares(store.spec.jobs, parts)
+    moved = store.quarantine_damaged([job for job in store.present() if share[job] == part]) if verify else []
     if moved:
         warnings.warn(
             f"{len(moved)} damaged blocks were moved to {store.folder / 'quarantine'} and are computed again.",
             stacklevel=2,
         )
-    price = _prices(store, cost)
-    ordered = sorted(store.spec.jobs, key=lambda job: (job.first / store.cell(job).replicas, price[job.cell], job.cell))
-    done = set(store.present())
-    mine = [job for job in ordered[part::parts] if job not in done]
-    others = [job for k, job in enumerate(ordered) if k % parts != part and job not in done] if steal else []
-    tally = _Tally(store, price, mine, progress)
+    price = [1.0 if cost is None else float(cost(cell)) for cell in store.spec.cells]
+    missing = sorted(store.missing(), key=lambda job: (job.first / store.cell(job).replicas, price[job.cell], job.cell))
+    mine = [job for job in missing if share[job] == part]
+    others = [job for job in missing if share[job] != part] if steal else []
+    # Thieves that began at the same block would all compute the same ones.
+    others.sort(key=lambda job: _drawn(part, *job))
+    tally = _Tally(store, price, mine + others, progress)
     if mine or others:
-        for cell in store.spec.cells:
-            store.blocks.describe(cell.cell_id, {k: v for k, v in cell.settings.items() if k != "replicas"})
-        tally.journal = Journal(store.folder)
-    for jobs in (mine, others[::-1]):
+        try:
+            for cell in store.spec.cells:
+                store.describe(cell)
+            tally.journal = Journal(store.folder)
+        except OSError as error:
+            raise SweepError(f"Nothing can be written in {store.folder}: {error}. {_ON}") from error
+    for jobs in (mine, others):
         if executor is None:
             _here(store, work, jobs, tally)
         else:
@@ -123,9 +136,20 @@ def compute(store: Store, work: Work, job: Job) -> float | None:
     begun, cell = time.monotonic(), store.cell(job)
     checkpoint = BlockCheckpoint(store.path(job), cell.cell_id)
     variables = work(cell.settings, job.first, job.stop, checkpoint)
+    _check_names(variables, (*store.spec.dims, *RESERVED))
     store.blocks.write(cell.cell_id, job.first, job.stop, variables)
     checkpoint.clear()
     return time.monotonic() - begun
+
+
+def _check_names(variables: Variables, taken: Sequence[str]) -> None:
+    """A dataset has one name for one thing; found at the first block, and not when all of them are to be read."""
+    require(isinstance(variables, Mapping), "work", "return a table of variables", f"it is {type(variables).__name__}")
+    clashing = sorted(set(variables) & set(taken))
+    require(not clashing, "work", f"leave the names {', '.join(taken)} to the sweep", f"it returns {clashing}")
+    own = {dim for dims, _ in variables.values() for dim in dims}
+    axes = sorted(own & set(taken[: len(taken) - len(RESERVED)]))
+    require(not axes, "work", "have dims that are not axes of the sweep", f"it has {axes}")
 
 
 def computed(folder: str, job: Job, work: Work) -> float | None:
@@ -144,11 +168,12 @@ class _Tally:
     """What has been done and what went wrong."""
 
     def __init__(
-        self, store: Store, price: Sequence[float], mine: Sequence[Job], progress: Callable[[Moment], None] | None
+        self, store: Store, price: Sequence[float], jobs: Sequence[Job], progress: Callable[[Moment], None] | None
     ):
         self._store, self._price, self._progress = store, price, progress
-        self._all = sum(job.stop - job.first for job in mine), sum(self._work(job) for job in mine)
-        self.start, self.blocks, self.replicas, self._done = time.monotonic(), 0, 0, 0.0
+        self._wanted = sum(job.stop - job.first for job in jobs), sum(self._work(job) for job in jobs)
+        self._done = 0, 0.0
+        self.start, self.blocks, self.replicas = time.monotonic(), 0, 0
         self.failed: dict[int, tuple[Job, Exception]] = {}
         self.journal: Journal | None = None
 
@@ -156,20 +181,27 @@ class _Tally:
         return (job.stop - job.first) * self._price[job.cell]
 
     def add(self, job: Job, seconds: float | None) -> None:
-        self._done += self._work(job)
+        """Count a block, and note it down where it was computed by this run."""
+        size = job.stop - job.first
+        self._done = self._done[0] + size, self._done[1] + self._work(job)
         if seconds is not None:
-            self.blocks, self.replicas = self.blocks + 1, self.replicas + job.stop - job.first
-            if self.journal is not None:
-                cell = self._store.cell(job).cell_id
-                self.journal.note({"cell": cell, "first": job.first, "stop": job.stop, "seconds": round(seconds, 6)})
+            self.blocks, self.replicas = self.blocks + 1, self.replicas + size
+            with contextlib.suppress(OSError):  # what cannot be noted is computed nevertheless
+                self._note(job, seconds)
         if self._progress is not None:
-            replicas, work = self._all
-            self._progress(Moment(self.replicas, replicas, self._done, work, time.monotonic() - self.start))
+            (replicas, work), (all_replicas, all_work) = self._done, self._wanted
+            self._progress(Moment(replicas, all_replicas, work, all_work, time.monotonic() - self.start))
+
+    def _note(self, job: Job, seconds: float) -> None:
+        if self.journal is not None:
+            cell = self._store.cell(job).cell_id
+            self.journal.note({"cell": cell, "first": job.first, "stop": job.stop, "seconds": round(seconds, 6)})
 
     def fail(self, job: Job, error: Exception) -> None:
         """Note the first failure of a cell; what concerns the machine and not the cell is raised."""
-        if isinstance(error, OSError | MemoryError):
-            raise SweepError(f"{self._where(job)} could not be computed or written: {error}. {_ON}") from error
+        if isinstance(error, MACHINE):
+            why = f"{type(error).__name__}: {error}".rstrip(": .")
+            raise SweepError(f"{self._where(job)} could not be computed or written: {why}. {_ON}") from error
         self.failed.setdefault(job.cell, (job, error))
 
     def finish(self) -> None:
@@ -199,36 +231,61 @@ def _here(store: Store, work: Work, jobs: Sequence[Job], tally: _Tally) -> None:
     for job in jobs:
         if job.cell not in tally.failed:
             try:
-                tally.add(job, compute(store, work, job))
+                seconds = compute(store, work, job)
             except Exception as error:
                 tally.fail(job, error)
+            else:
+                tally.add(job, seconds)
 
 
 def _submitted(store: Store, work: Work, jobs: Sequence[Job], executor: Executor, tally: _Tally) -> None:
     """At most WAITING blocks are with the executor at a time; an exception cancels those that have not begun."""
-    folder, waiting = str(store.folder.resolve()), iter(jobs)
+    folder, waiting = str(store.folder.resolve()), (job for job in jobs if job.cell not in tally.failed)
     running: dict[Future[float | None], Job] = {}
+    ended: queue.SimpleQueue[Future[float | None]] = queue.SimpleQueue()
     try:
         while True:
             for job in itertools.islice(waiting, WAITING - len(running)):
-                if job.cell not in tally.failed:
-                    running[executor.submit(computed, folder, job, work)] = job
+                try:
+                    future = executor.submit(computed, folder, job, work)
+                except BrokenExecutor as error:
+                    tally.fail(job, error)
+                running[future] = job
+                future.add_done_callback(ended.put)
             if not running:
                 return
-            finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in finished:
-                job = running.pop(future)
-                try:
-                    tally.add(job, future.result())
-                except Exception as error:
-                    tally.fail(job, error)
+            future = _next(ended)
+            job = running.pop(future)
+            try:
+                seconds = future.result()
+            except Exception as error:
+                tally.fail(job, error)
+            else:
+                tally.add(job, seconds)
     finally:
         for future in running:
             future.cancel()
 
 
-def _prices(store: Store, cost: Callable[[Cell], float] | None) -> list[float]:
-    return [1.0 if cost is None else float(cost(cell)) for cell in store.spec.cells]
+def _next(ended: queue.SimpleQueue[Future[float | None]]) -> Future[float | None]:
+    """The next future that has ended; in short waits, or an interrupt would not be heard everywhere."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=0.5)
+
+
+def _shares(jobs: Sequence[Job], parts: int) -> dict[Job, int]:
+    """Which part every block belongs to: equal numbers, drawn at random, or one part would have all the dear cells.
+
+    It depends on nothing but the spec, or parts on different machines would leave blocks out.
+    """
+    if parts == 1:
+        return dict.fromkeys(jobs, 0)
+    return {job: k % parts for k, job in enumerate(sorted(jobs, key=lambda job: _drawn(0, *job)))}
+
+
+def _drawn(*numbers: int) -> bytes:
+    return hashlib.sha256(str(numbers).encode()).digest()
 
 
 def _shard(shard: Any) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 
 STALE = 3600.0
 """Seconds after which a temporary file is that of a process that is gone: writing one takes seconds."""
+
+STATE = ".part"
+"""How names of states of blocks end that are not finished: .<name of the block>.<lane>.part"""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -42,16 +46,30 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_stale(folder: Path) -> int:
-    """Remove temporary files that nobody is writing any more; returns how many there were."""
+    """Remove temporary files and folders that nobody is writing any more, and states of blocks that are finished.
+
+    Returns how many there were.
+    """
     gone = 0
-    for path in temporaries(folder):
+    for path in list(_temporaries(folder)):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink()
+            if path.name.endswith(STATE):
+                if path.with_name(path.name[1:].rsplit(".", 2)[0]).exists():
+                    path.unlink()
+                    gone += 1
+                continue
+            inside = path.rglob("*") if path.is_dir() else ()
+            if time.time() - max(each.stat().st_mtime for each in (path, *inside)) > STALE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 gone += 1
     return gone
 
 
-def temporaries(folder: Path) -> Iterator[Path]:
-    """Temporary files in the folder and those below it."""
-    return folder.rglob(".*.tmp")
+def _temporaries(folder: Path) -> Iterator[Path]:
+    """What is temporary in the folder and below it, without looking into folders that are."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith((".tmp", STATE)):
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _temporaries(Path(entry.path))

@@ -47,9 +47,9 @@ class Journal:
 
     def note(self, entry: dict[str, Any]) -> None:
         """Append one line."""
-        text = canonical(entry)
-        with self._path.open("ab") as stream:
-            stream.write(f"{text} {zlib.crc32(text.encode()):08x}\n".encode())
+        text = canonical(entry).encode()
+        with self._path.open("ab", buffering=0) as stream:
+            stream.write(text + b" " + _check(text) + b"\n")
 
 
 def notes(folder: Path) -> Iterator[dict[str, Any]]:
@@ -82,11 +82,11 @@ def environments(folder: Path) -> list[dict[str, Any]]:
 
 def _entry(line: bytes) -> dict[str, Any] | None:
     text, _, check = line.rpartition(b" ")
-    try:
-        sound = int(check, 16) == zlib.crc32(text) and len(check) == 8
-        return dict(json.loads(text)) if sound else None
-    except (ValueError, TypeError):
-        return None
+    return dict(json.loads(text)) if check == _check(text) else None
+
+
+def _check(text: bytes) -> bytes:
+    return f"{zlib.crc32(text):08x}".encode()
 
 
 def _revision() -> str | None:

@@ -2,21 +2,27 @@
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxlimit._arguments import require
+from jaxlimit.sweeps._canonical import digest
+from jaxlimit.sweeps._format import DamagedError
 from jaxlimit.sweeps._store import Store
+
+Present = dict[int, list[tuple[int, int]]]
+"""The ranges of replicas that are there, by the number of the cell."""
 
 
 class Variable(NamedTuple):
-    """One variable over the whole grid; `shapes` has what each cell fills of the dims after the axes."""
+    """One variable over the whole grid; `cells` has its type and shape in each cell, without axes and replicas."""
 
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype
-    shapes: dict[int, tuple[int, ...]]
+    cells: dict[int, tuple[np.dtype, tuple[int, ...]]]
 
     @property
     def of_replicas(self) -> bool:
@@ -25,43 +31,87 @@ class Variable(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The grid of a store, as far as its blocks tell: `present` has the ranges of replicas that are there, by cell."""
+    """The grid of a store, as far as its blocks tell; `constants` are the variables of cells, by cell and name."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
     replicas: int
     variables: dict[str, Variable]
-    present: dict[int, list[tuple[int, int]]]
+    constants: dict[int, dict[str, Any]]
+    present: Present
 
 
-def layout(store: Store) -> Layout:
-    """Read one header of every cell. Raises ``ValueError`` if no block is there, or cells do not fit together."""
-    present: dict[int, list[tuple[int, int]]] = {}
+def ranges(store: Store) -> Present:
+    """What is there, cell by cell."""
+    present: Present = {}
     for job in store.present():
         present.setdefault(job.cell, []).append((job.first, job.stop))
-    require(bool(present), "folder", "hold at least one block", f"{store.folder} has none: run the sweep first")
+    return present
+
+
+def state(store: Store, present: Present) -> str:
+    """A digest of which blocks are there."""
+    there = sorted((number, pairs) for number, pairs in present.items() if pairs)
+    return digest([[store.spec.cells[number].cell_id, pairs] for number, pairs in there])
+
+
+def layout(store: Store, present: Present, aside: list[Path] | None = None) -> Layout:
+    """Read the header and the variables of the cell in one block of every cell.
+
+    With a list `aside`, blocks that are damaged there are moved to quarantine and added to it, and the next one is
+    read; without, they raise `DamagedError`. Raises ``ValueError`` if no block is there, or cells do not fit together.
+    """
+    headers, constants = dict[int, Mapping[str, Any]](), dict[int, dict[str, Any]]()
+    for number, pairs in present.items():
+        while pairs and number not in headers:
+            cell = store.spec.cells[number].cell_id
+            try:
+                header, constants[number] = store.blocks.about(cell, *pairs[0])
+            except DamagedError as error:
+                if aside is None:
+                    raise explained(store, number, *pairs[0], error) from error
+                put_aside(store, number, *pairs.pop(0), aside)
+            else:
+                headers[number] = header["variables"]
+    require(bool(headers), "folder", "hold at least one block", f"{store.folder} has none: run the sweep first")
     spec, found = store.spec, dict[str, dict[int, Mapping[str, Any]]]()
-    for number, ranges in present.items():
-        header = store.blocks.header(spec.cells[number].cell_id, *ranges[0])
-        for name, entry in header["variables"].items():
+    for number, described in headers.items():
+        for name, entry in described.items():
             found.setdefault(name, {})[number] = entry
     replicas = max(cell.replicas for cell in spec.cells)
     made = {name: _variable(name, entries, spec.dims, spec.shape, replicas) for name, entries in sorted(found.items())}
-    return Layout(spec.dims, spec.shape, replicas, made, present)
+    return Layout(spec.dims, spec.shape, replicas, made, constants, present)
 
 
-def _variable(
-    name: str, entries: Mapping[int, Mapping[str, Any]], axes: tuple[str, ...], grid: tuple[int, ...], replicas: int
-) -> Variable:
-    own = {tuple(entry["dims"]) for entry in entries.values()}
-    require(len(own) == 1, "folder", f"have one list of dims for `{name}`", f"its cells have {sorted(own)}")
-    (dims,) = own
-    inner = dims[1:] if "replica" in dims else dims
-    shapes = {number: tuple(entry["shape"])[len(dims) - len(inner) :] for number, entry in entries.items()}
-    most = tuple(max(sizes) for sizes in itertools.zip_longest(*shapes.values(), fillvalue=0)) if inner else ()
-    dtype = np.result_type(*[np.dtype(entry["dtype"]) for entry in entries.values()])
-    ahead = (replicas,) if "replica" in dims else ()
-    return Variable((*axes, *dims), (*grid, *ahead, *most), dtype, shapes)
+def block(store: Store, plan: Layout, number: int, first: int, stop: int) -> dict[str, np.ndarray]:
+    """The variables of a block, its checksum verified.
+
+    Raises `DamagedError`, and ``ValueError`` if it does not fit the first block of its cell.
+    """
+    cell = store.spec.cells[number].cell_id
+    found = store.blocks.read(cell, first, stop)
+    inner = {
+        name: ((*plan.axes, *dims), array.dtype, array.shape[1:] if dims[:1] == ("replica",) else array.shape)
+        for name, (dims, array) in found.items()
+    }
+    wanted = {name: (one.dims, *one.cells[number]) for name, one in plan.variables.items() if number in one.cells}
+    but = f"{store.blocks.path(cell, first, stop).name} of cell {number} has others than the first"
+    require(inner == wanted, "work", "return the same variables, dims and types for all blocks of a cell", but)
+    return {name: array for name, (_, array) in found.items()}
+
+
+def put_aside(store: Store, number: int, first: int, stop: int, aside: list[Path]) -> None:
+    """Move a damaged block to quarantine, and note where it is."""
+    moved = store.blocks.quarantine(store.blocks.path(store.spec.cells[number].cell_id, first, stop))
+    if moved is not None:
+        aside.append(moved)
+
+
+def explained(store: Store, number: int, first: int, stop: int, error: DamagedError) -> DamagedError:
+    """The same error, with the file and the remedy."""
+    path = store.blocks.path(store.spec.cells[number].cell_id, first, stop)
+    again = "running the sweep moves it aside and computes it again"
+    return DamagedError(f"{path.parent.name}/{path.name}: {error}; {again}.")
 
 
 def fill(dtype: np.dtype) -> Any:
@@ -71,13 +121,19 @@ def fill(dtype: np.dtype) -> Any:
     return np.array(False if dtype.kind == "b" else np.iinfo(dtype).min if dtype.kind == "i" else 0, dtype)[()]
 
 
-def part(store: Store, number: int, ranges: tuple[tuple[int, int], ...], names: tuple[str, ...]) -> dict[str, Any]:
-    """The arrays of these blocks of a cell, by name, as a list of (first, stop, array); checksums are verified."""
-    cell = store.spec.cells[number].cell_id
-    found: dict[str, Any] = {name: [] for name in names}
-    for first, stop in ranges:
-        variables = store.blocks.read(cell, first, stop)
-        for name in names:
-            if name in variables:
-                found[name].append((first, stop, variables[name][1]))
-    return found
+def _variable(
+    name: str, entries: Mapping[int, Mapping[str, Any]], axes: tuple[str, ...], grid: tuple[int, ...], replicas: int
+) -> Variable:
+    own = {tuple(entry["dims"]) for entry in entries.values()}
+    require(len(own) == 1, "folder", f"have one list of dims for `{name}`", f"its cells have {sorted(own)}")
+    (dims,) = own
+    inner = dims[1:] if "replica" in dims else dims
+    cells = {
+        number: (np.dtype(entry["dtype"]), tuple(entry["shape"])[len(dims) - len(inner) :])
+        for number, entry in entries.items()
+    }
+    shapes = [shape for _, shape in cells.values()]
+    most = tuple(max(sizes) for sizes in itertools.zip_longest(*shapes, fillvalue=0)) if inner else ()
+    dtype = np.result_type(*[dtype for dtype, _ in cells.values()])
+    ahead = (replicas,) if "replica" in dims else ()
+    return Variable((*axes, *dims), (*grid, *ahead, *most), dtype, cells)

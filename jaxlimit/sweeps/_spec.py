@@ -27,24 +27,22 @@ class Job(NamedTuple):
 class Cell(NamedTuple):
     """One point of the grid.
 
-    `position` is its place along every axis, `settings` everything that the work is told, `cell_id` the SHA-256 of the
-    settings without `replicas`: more replicas of a cell extend it, anything else makes another one.
+    `position` is its place along every axis, `text` the canonical JSON of everything that the work is told, `cell_id`
+    the SHA-256 of that without `replicas`: more replicas of a cell extend it, anything else makes another one.
+    `replicas` are wanted, in blocks of `block`.
     """
 
     number: int
     position: tuple[int, ...]
-    settings: dict[str, Any]
+    text: str
     cell_id: str
+    replicas: int
+    block: int
 
     @property
-    def replicas(self) -> int:
-        """How many are wanted."""
-        return int(self.settings["replicas"])
-
-    @property
-    def block(self) -> int:
-        """Replicas of a block."""
-        return int(self.settings["block"])
+    def settings(self) -> dict[str, Any]:
+        """A copy of everything that the work is told."""
+        return dict(json.loads(self.text))
 
     @property
     def jobs(self) -> list[Job]:
@@ -76,7 +74,7 @@ class SweepSpec:
         True
     """
 
-    __slots__ = ("_cells", "_text", "_tree")
+    __slots__ = ("_cells", "_id", "_text", "_tree")
 
     def __init__(
         self,
@@ -88,9 +86,10 @@ class SweepSpec:
         require(isinstance(axes, Mapping), "axes", "be a table", f"it is {type(axes).__name__}")
         given = plain("settings", settings)
         grid = [[name, plain(f"axes.{name}", values)] for name, values in axes.items()]
+        require(all(isinstance(each, Mapping) for each in chosen), "chosen", "hold tables", f"it is {chosen!r}")
         self._tree = {"schema": SCHEMA, "settings": given, "axes": grid, "chosen": plain("chosen", list(chosen))}
         _check_axes(given, grid)
-        self._text = canonical(self._tree)
+        self._text, self._id = canonical(self._tree), digest(self._tree)
         self._cells = self._all_cells()
 
     @classmethod
@@ -130,7 +129,7 @@ class SweepSpec:
     @property
     def spec_id(self) -> str:
         """SHA-256 of the text, 64 hexadecimal digits: what to cite."""
-        return digest(self._tree)
+        return self._id
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -193,14 +192,15 @@ class SweepSpec:
         require(fits, "chosen", f"have one table for each of the {count} cells, or be empty", f"it has {len(chosen)}")
         found = []
         for number, index in enumerate(itertools.product(*map(range, self.shape))):
+            # Copies: an axis may put values into the table that another axis has put there.
             own = json.loads(canonical(settings))
             for (name, values), i in zip(axes, index, strict=True):
-                _put(own, name, values[i])
+                _put(own, name, json.loads(canonical(values[i])))
             own.update(chosen[number] if chosen else {})
             for name in ("replicas", "block"):
                 require(name in own, f"settings.{name}", "be given", f"cell {index} has none")
                 positive_integer(name, own[name])
-            found.append(Cell(number, index, own, identity(own)))
+            found.append(Cell(number, index, canonical(own), identity(own), own["replicas"], own["block"]))
         seen: dict[str, Cell] = {}
         for cell in found:
             twin = seen.setdefault(cell.cell_id, cell)
@@ -211,6 +211,7 @@ class SweepSpec:
 
 def _check_axes(settings: Mapping[str, Any], axes: Sequence[Any]) -> None:
     dims = _short([name for name, _ in axes])
+    require(len(set(dims)) == len(dims), "axes", "have names that can be told apart", f"they are called {dims}")
     for dim, (name, values) in zip(dims, axes, strict=True):
         require(dim not in RESERVED, f"axes.{name}", f"not be called one of {RESERVED}", "it is")
         filled = isinstance(values, list) and len(values) > 0

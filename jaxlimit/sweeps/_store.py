@@ -1,13 +1,13 @@
 """A sweep on disk: its spec, its blocks, and what is still to do."""
 
-import contextlib
-import shutil
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from jaxlimit._arguments import instance, require
 from jaxlimit.sweeps._blocks import Blocks, require_folder
+from jaxlimit.sweeps._canonical import canonical
 from jaxlimit.sweeps._files import write_whole
 from jaxlimit.sweeps._journal import notes
 from jaxlimit.sweeps._spec import Cell, Job, SweepSpec
@@ -59,11 +59,16 @@ class Store:
             other = f"it has spec {store.spec.spec_id[:12]} and this one is {spec.spec_id[:12]}; take another folder"
             require(store.spec == spec, "folder", "have no sweep or this very one", other)
             return store
-        strange = [entry.name for entry in path.iterdir() if entry.name != "blocks"] if path.is_dir() else []
+        # Another process may be writing the same spec at this moment.
+        strange = [
+            entry.name
+            for entry in (path.iterdir() if path.is_dir() else ())
+            if entry.name not in ("blocks", SPEC) and not entry.name.startswith(f".{SPEC}.")
+        ]
         require(not strange, "folder", "be new or empty", f"{path} holds {', '.join(sorted(strange)[:5])}")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / SPEC, spec.text.encode())
+            write_whole(path / SPEC, _written(spec).encode())
         except OSError as error:
             raise ValueError(f"Argument `folder` must be one to write in, but {path}: {error.strerror}.") from error
         return cls(path, spec)
@@ -78,7 +83,7 @@ class Store:
         except UnicodeDecodeError as error:
             raise ValueError(f"Argument `folder` must have a sound {SPEC}, but that of {path} is no text.") from error
         spec = SweepSpec.from_text(text)
-        sound = spec.text == text
+        sound = _written(spec) == text
         require(sound, "folder", f"have the {SPEC} that was written", f"that of {path} was changed")
         return cls(path, spec)
 
@@ -114,7 +119,7 @@ class Store:
             path = self.path(job)
             if path.exists() and self.blocks.damage(path, self.cell(job).cell_id):
                 moved.append(self.blocks.quarantine(path))
-        return moved
+        return [path for path in moved if path is not None]
 
     def status(self) -> Progressed:
         """How far the sweep is."""
@@ -132,16 +137,24 @@ class Store:
         A sweep with more replicas, or with further values along an axis, starts from what an earlier one has: cells
         are equal where all their settings but `replicas` are. What is damaged is left behind.
         """
-        copied = 0
+        other, copied = instance("other", other, Store), 0
         for job in self.missing():
-            source = other.blocks.path(self.cell(job).cell_id, job.first, job.stop)
-            if source.exists() and not other.blocks.damage(source, self.cell(job).cell_id):
-                target = self.path(job)
-                target.parent.mkdir(parents=True, exist_ok=True)
+            cell, target = self.cell(job), self.path(job)
+            source = other.blocks.path(cell.cell_id, job.first, job.stop)
+            if source.exists() and not other.blocks.damage(source, cell.cell_id):
+                self.describe(cell)
                 write_whole(target, source.read_bytes())
                 copied += 1
-        for entry in (other.folder / "runs").glob("*.jsonl"):
+        for entry in (other.folder / "runs").glob("*.jsonl") if copied else ():
             (self.folder / "runs").mkdir(exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                shutil.copyfile(entry, self.folder / "runs" / entry.name)
+            write_whole(self.folder / "runs" / entry.name, entry.read_bytes())
         return copied
+
+    def describe(self, cell: Cell) -> None:
+        """Write down beside the blocks of a cell what it is, once."""
+        self.blocks.describe(cell.cell_id, {k: v for k, v in cell.settings.items() if k != "replicas"})
+
+
+def _written(spec: SweepSpec) -> str:
+    """The text of the spec with its digest, or one that was changed would be the sound spec of another sweep."""
+    return canonical({**json.loads(spec.text), "spec_id": spec.spec_id})

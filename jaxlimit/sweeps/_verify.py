@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxlimit.sweeps._blocks import SUFFIX
 from jaxlimit.sweeps._consolidate import CONSOLIDATED, wrong_sums
 from jaxlimit.sweeps._format import DamagedError
 from jaxlimit.sweeps._journal import damaged_notes
@@ -23,19 +24,20 @@ def verify(folder: str | Path) -> list[str]:
     """
     store = Store.open(folder)
     found, blocks = [], store.blocks
-    known = {blocks.of(cell.cell_id).name: cell for cell in store.spec.cells}
-    for path in blocks.every():
-        cell = known.get(path.parent.name)
-        why = blocks.damage(path, cell.cell_id) if cell else "it belongs to no cell of the spec"
-        if cell and not why and path not in {blocks.path(cell.cell_id, job.first, job.stop) for job in cell.jobs}:
-            why = "it is no block of the spec"
-        if why:
-            found.append(f"{path.relative_to(store.folder).as_posix()}: {why}")
-    for path in sorted((store.folder / "blocks").glob("*/cell.json")):
+    cells = {blocks.of(cell.cell_id).name: cell for cell in store.spec.cells}
+    wanted = {name: {(job.first, job.stop) for job in cell.jobs} for name, cell in cells.items()}
+    for place in sorted((store.folder / "blocks").glob("*/")):
+        cell = cells.get(place.name)
+        for path in sorted(place.glob(f"*{SUFFIX}")):
+            why = blocks.damage(path, cell.cell_id) if cell else "it belongs to no cell of the spec"
+            if cell and not why and blocks.numbered(path) not in wanted[place.name]:
+                why = "it is no block of the spec"
+            if why:
+                found.append(f"{path.relative_to(store.folder).as_posix()}: {why}")
         try:
-            blocks.description(path.parent)
+            blocks.description(place)
         except DamagedError as error:
-            found.append(f"{path.relative_to(store.folder).as_posix()}: {error}")
+            found.append(f"{(place / 'cell.json').relative_to(store.folder).as_posix()}: {error}")
     found += [f"runs/{path.name}: a line was torn or changed" for path in damaged_notes(store.folder)]
     if (store.folder / CONSOLIDATED).is_dir():
         names = wrong_sums(store.folder / CONSOLIDATED)

@@ -1,9 +1,8 @@
 """A sweep as an xarray Dataset, whose arrays are read from blocks when they are asked for."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,15 @@ import numpy as np
 from jaxlimit.sweeps._canonical import canonical
 from jaxlimit.sweeps._format import DamagedError
 from jaxlimit.sweeps._journal import environments
-from jaxlimit.sweeps._layout import Layout, Variable, fill, layout
+from jaxlimit.sweeps._layout import Layout, Present, Variable, block, explained, fill, layout
+from jaxlimit.sweeps._spec import RESERVED
 from jaxlimit.sweeps._store import Store
 
 KEPT = 16
 """Blocks that a view keeps in memory, so that their variables are not read one after the other from the disk."""
+
+Read = Callable[[int, int, int], dict[str, np.ndarray]]
+"""(cell, first, stop) → the arrays of a block."""
 
 
 def needs_xarray() -> Any:
@@ -34,8 +37,10 @@ def coordinates(store: Store, plan: Layout) -> dict[str, tuple[tuple[str, ...], 
     for dim, labels in spec.labels.items():
         array = np.array(labels)
         found[dim] = ((dim,), array.astype(object) if array.dtype.kind == "U" else array)
-    for name in sorted({key for cell in spec.cells for key in cell.settings} - set(spec.dims) - {"block", "replicas"}):
-        values = [cell.settings.get(name) for cell in spec.cells]
+    every = [cell.settings for cell in spec.cells]
+    taken = {*RESERVED, *plan.variables, *(dim for one in plan.variables.values() for dim in one.dims)}
+    for name in sorted({key for each in every for key in each} - set(spec.dims) - taken - {"block", "replicas"}):
+        values = [each.get(name) for each in every]
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         if numbers and len(set(values)) > 1:
             found[name] = (spec.dims, np.array(values).reshape(spec.shape))
@@ -62,25 +67,31 @@ def attributes(store: Store, plan: Layout) -> dict[str, Any]:
     }
 
 
-def blocks_view(store: Store) -> Any:
+def blocks_view(store: Store, present: Present) -> Any:
     """The Dataset over the blocks of a store."""
-    xarray, plan = needs_xarray(), layout(store)
-    read = lru_cache(maxsize=KEPT)(lambda cell, first, stop: _read(store, cell, first, stop))
-    found = {}
-    for name, variable in plan.variables.items():
-        if variable.of_replicas:
-            found[name] = (variable.dims, _lazy(variable, name, plan, read))
-        else:
-            found[name] = shared(variable, name, plan, read)
+    xarray, plan = needs_xarray(), layout(store, present)
+
+    @lru_cache(maxsize=KEPT)
+    def read(number: int, first: int, stop: int) -> dict[str, np.ndarray]:
+        try:
+            return block(store, plan, number, first, stop)
+        except DamagedError as error:
+            raise explained(store, number, first, stop, error) from error
+
+    found = {
+        name: (variable.dims, _lazy(variable, name, plan, read)) if variable.of_replicas else shared(name, plan)
+        for name, variable in plan.variables.items()
+    }
     return xarray.Dataset(found, coordinates(store, plan), attributes(store, plan))
 
 
-def shared(variable: Variable, name: str, plan: Layout, read: Any) -> tuple[tuple[str, ...], np.ndarray]:
+def shared(name: str, plan: Layout) -> tuple[tuple[str, ...], np.ndarray]:
     """A variable of cells, without the axes where it is the same in all of them."""
-    each = {number: read(number, *plan.present[number][0])[name][1] for number in variable.shapes}
+    variable = plan.variables[name]
+    each = {number: plan.constants[number][name][1] for number in variable.cells}
     first = next(iter(each.values()))
-    if all(np.array_equal(array, first) for array in each.values()):
-        return variable.dims[len(plan.axes) :], np.array(first)
+    if all(np.array_equal(array, first, equal_nan=array.dtype.kind in "fc") for array in each.values()):
+        return variable.dims[len(plan.axes) :], np.array(first, variable.dtype)
     whole = np.full((math.prod(plan.shape), *variable.shape[len(plan.axes) :]), fill(variable.dtype))
     for number, array in each.items():
         where: Any = (number, *map(slice, array.shape))
@@ -88,20 +99,7 @@ def shared(variable: Variable, name: str, plan: Layout, read: Any) -> tuple[tupl
     return variable.dims, whole.reshape(variable.shape)
 
 
-def _read(store: Store, cell: int, first: int, stop: int) -> Mapping[str, Any]:
-    try:
-        return store.blocks.read(store.spec.cells[cell].cell_id, first, stop)
-    except DamagedError as error:
-        path = store.blocks.path(store.spec.cells[cell].cell_id, first, stop)
-        again = "`jaxlimit sweep run` moves it aside and computes it again"
-        raise DamagedError(f"{_beside(path)}: {error}; {again}") from error
-
-
-def _beside(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _lazy(variable: Variable, name: str, plan: Layout, read: Any) -> Any:
+def _lazy(variable: Variable, name: str, plan: Layout, read: Read) -> Any:
     """An array that reads blocks when it is indexed; what is not there is NaN."""
     from xarray.backends import BackendArray
     from xarray.core import indexing
@@ -121,7 +119,7 @@ def _lazy(variable: Variable, name: str, plan: Layout, read: Any) -> Any:
     return indexing.LazilyIndexedArray(BlockArray())
 
 
-def _gathered(variable: Variable, name: str, plan: Layout, read: Any, key: tuple[Any, ...]) -> np.ndarray:
+def _gathered(variable: Variable, name: str, plan: Layout, read: Read, key: tuple[Any, ...]) -> np.ndarray:
     """The selected entries: cell by cell, and of every cell only the blocks with selected replicas."""
     picks = [np.atleast_1d(np.arange(size)[index]) for size, index in zip(variable.shape, key, strict=True)]
     count = len(plan.axes)
@@ -130,15 +128,25 @@ def _gathered(variable: Variable, name: str, plan: Layout, read: Any, key: tuple
     for place in np.ndindex(*(len(pick) for pick in grid)):
         index = tuple(int(pick[i]) for pick, i in zip(grid, place, strict=True))
         number = int(np.ravel_multi_index(index, plan.shape)) if index else 0
-        if number not in variable.shapes:
+        if number not in variable.cells:
             continue
-        sizes = variable.shapes[number]
+        sizes = variable.cells[number][1]
         rows = [np.flatnonzero(pick < size) for pick, size in zip(inner, sizes, strict=True)]
-        for first, stop in plan.present[number]:
-            chosen = np.flatnonzero((replicas >= first) & (replicas < stop))
-            if chosen.size:
-                block = read(number, first, stop)[name][1]
-                source = np.ix_(replicas[chosen] - first, *(pick[row] for pick, row in zip(inner, rows, strict=True)))
-                result[(*place, *np.ix_(chosen, *rows))] = block[source]
+        for (first, stop), chosen in _by_block(replicas, plan.present[number]):
+            array = read(number, first, stop)[name]
+            source = np.ix_(replicas[chosen] - first, *(pick[row] for pick, row in zip(inner, rows, strict=True)))
+            result[(*place, *np.ix_(chosen, *rows))] = array[source]
     # Integers among the indices take their dimension with them.
     return result[tuple(0 if np.ndim(index) == 0 and not isinstance(index, slice) else slice(None) for index in key)]
+
+
+def _by_block(replicas: np.ndarray, pairs: list[tuple[int, int]]) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """For every block with some of these replicas, where among them its own are."""
+    firsts, stops = np.array(pairs).T
+    at = np.searchsorted(firsts, replicas, side="right") - 1
+    there = np.flatnonzero((at >= 0) & (replicas < stops[at]))
+    if not there.size:
+        return []
+    order = there[np.argsort(at[there], kind="stable")]
+    which, starts = np.unique(at[order], return_index=True)
+    return [(pairs[block], part) for block, part in zip(which, np.split(order, starts[1:]), strict=True)]
