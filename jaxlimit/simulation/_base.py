@@ -1,8 +1,10 @@
 """What a method of simulating the chain must offer."""
 
+import warnings
 from abc import abstractmethod
 
 import equinox as eqx
+import numpy as np
 
 from jaxlimit.paths import Samples
 from jaxlimit.simulation._state import Chain, Run
@@ -20,6 +22,16 @@ class AbstractMethod(eqx.Module):
     @abstractmethod
     def pinned(self, chain: Chain) -> "AbstractMethod":
         """This method with all that `chain` took from the machine written out, so that another machine takes it too."""
+
+    def warn(self, samples: Samples) -> None:
+        """Warn of replicas that diverged, and of what `review` finds."""
+        if samples.diverged:
+            warnings.warn(
+                f"{samples.diverged} of {samples.replicas} replicas diverged, the first at step "
+                f"{int(np.min(samples.diverged_at[samples.diverged_at >= 0]))}; they are recorded in `diverged_at`.",
+                stacklevel=4,
+            )
+        self.review(samples)
 
     def review(self, samples: Samples) -> None:
         """Warn of what a user must know before using the samples; nothing, unless a method says more."""

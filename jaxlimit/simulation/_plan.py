@@ -21,13 +21,14 @@ class Plan(eqx.Module):
 
     `method` is the method with all that the machine decided written out, `lanes` replicas at a time: given to
     `simulate` in place of None it makes the same bits, and asks another machine for the same computation (which may
-    refuse it: native code is for CPUs with numba). Up to `workers` lanes go on at a time, each in `lane_bytes` of
-    memory, the host's on CPUs and elsewhere the device's. A replica takes `steps` steps, about `seconds` of a CPU's
-    core by the cost model, which does not know accelerators and whose absolute times are those of a CPU of 2023;
-    its results take `result_bytes` of the host's memory, twice while they are put together.
+    refuse it: native code is for CPUs with numba); `name` is what `Samples.method` will say. Up to `workers` lanes go
+    on at a time, each in `lane_bytes` of memory, the host's on CPUs and elsewhere the device's. A replica takes `steps`
+    steps, about `seconds` of a CPU's core by the cost model, which does not know accelerators and whose absolute times
+    are those of a CPU of 2023; its results take `result_bytes` of the host's memory, twice while they are put together.
     """
 
     method: AbstractMethod
+    name: str
     lanes: int
     workers: int
     seconds: float
@@ -69,6 +70,7 @@ def plan(
     run, chain = found.run, found.chain
     return Plan(
         method=found.method.pinned(chain),
+        name=chain.name,
         lanes=chain.lanes,
         workers=len(crew(REPLICA_LIMIT, run.devices)),
         seconds=run.steps * chain.seconds,

@@ -1,7 +1,6 @@
 """simulate: thousands of independent networks of one width, and their outputs at the save times."""
 
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -147,13 +146,7 @@ def train(given: Prepared, progress: Progress | None, checkpoint: Checkpoint | N
     samples = Samples(
         given.times, values, observed, steps, diverged, chain.name, run.width, lanes, error, forced, (), made
     )
-    if samples.diverged:
-        warnings.warn(
-            f"{samples.diverged} of {replicas} replicas diverged, the first at step "
-            f"{int(np.min(diverged[diverged >= 0]))}; they are recorded in `diverged_at`.",
-            stacklevel=3,
-        )
-    given.method.review(samples)
+    given.method.warn(samples)
     return samples
 
 

@@ -170,7 +170,7 @@ class SStep(AbstractMethod):
             warnings.warn(
                 f"{beyond} of {samples.replicas} replicas state an error beyond the tolerance {self.tolerance:g}, "
                 f"up to {np.max(samples.error):.2g}: blocks of {SHORTEST} steps are too long here; use {advice}.",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _rule(self, run: Run) -> tuple[Rule, int]:

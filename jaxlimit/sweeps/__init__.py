@@ -6,6 +6,8 @@ This room knows nothing of networks: work is a function from plain settings and 
 
 from jaxlimit.sweeps._blocks import Blocks as Blocks
 from jaxlimit.sweeps._blocks import identity as identity
+from jaxlimit.sweeps._canonical import canonical as canonical
+from jaxlimit.sweeps._canonical import digest as digest
 from jaxlimit.sweeps._checkpoint import BlockCheckpoint as BlockCheckpoint
 from jaxlimit.sweeps._consolidate import consolidate as consolidate
 from jaxlimit.sweeps._consolidate import dataset as dataset
@@ -17,8 +19,10 @@ from jaxlimit.sweeps._engine import run as run
 from jaxlimit.sweeps._executors import dask as dask
 from jaxlimit.sweeps._executors import mpi as mpi
 from jaxlimit.sweeps._executors import processes as processes
+from jaxlimit.sweeps._files import write_whole as write_whole
 from jaxlimit.sweeps._format import DamagedError as DamagedError
 from jaxlimit.sweeps._format import read as read
+from jaxlimit.sweeps._journal import Journal as Journal
 from jaxlimit.sweeps._journal import environments as environments
 from jaxlimit.sweeps._journal import provenance as provenance
 from jaxlimit.sweeps._slurm import slurm as slurm

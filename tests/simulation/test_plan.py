@@ -37,7 +37,7 @@ def test_the_pinned_method_makes_the_bits_of_none(problem, width, kind):
     assert isinstance(pinned.lanes, int)
     assert isinstance(pinned.native, bool)
     left, given = (systems.run(problem, width, ts, replicas=2, dtype=dtype, method=method) for method in (None, pinned))
-    assert left.method == given.method
+    assert left.method == given.method == plan(problem, width, ts, dtype=dtype).name
     assert left.lanes == given.lanes == pinned.lanes
     assert same_bits(left, given, 2)
     assert plan(problem, width, ts, dtype=dtype, method=pinned).method == pinned
