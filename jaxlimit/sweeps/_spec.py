@@ -192,10 +192,13 @@ class SweepSpec:
         require(fits, "chosen", f"have one table for each of the {count} cells, or be empty", f"it has {len(chosen)}")
         found = []
         for number, index in enumerate(itertools.product(*map(range, self.shape))):
-            # Copies: an axis may put values into the table that another axis has put there.
+            # Copies: an axis may put values into the table that another axis has put there. An axis whose name is no
+            # setting has tables of them.
             own = json.loads(canonical(settings))
             for (name, values), i in zip(axes, index, strict=True):
-                _put(own, name, json.loads(canonical(values[i])))
+                value = json.loads(canonical(values[i]))
+                for path, setting in {name: value}.items() if _has(settings, name) else value.items():
+                    _put(own, path, setting)
             own.update(chosen[number] if chosen else {})
             for name in ("replicas", "block"):
                 require(name in own, f"settings.{name}", "be given", f"cell {index} has none")
@@ -236,14 +239,6 @@ def _has(settings: Mapping[str, Any], path: str) -> bool:
 
 def _put(settings: dict[str, Any], path: str, value: Any) -> None:
     """Put a value of an axis into the settings of a cell."""
-    if not _has(settings, path):
-        for inner, setting in value.items():
-            _put_at(settings, inner, setting)
-    else:
-        _put_at(settings, path, value)
-
-
-def _put_at(settings: dict[str, Any], path: str, value: Any) -> None:
     *tables, last = path.split(".")
     where = settings
     for part in tables:
