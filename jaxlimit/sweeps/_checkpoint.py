@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class BlockCheckpoint:
 
     def __init__(self, block: Path, cell: str, every: float = EVERY):
         # Half a block of one version and half of another would be neither's.
-        self._block, self._cell, self._every = block, digest({"cell": cell, "versions": versions()}), every
+        self._block, self._cell, self._every = block, digest({"cell": cell, "versions": _versions()}), every
         self._kept: dict[int, float] = {}
         self._files: set[Path] = set()
         self._lock = threading.Lock()
@@ -64,6 +65,12 @@ class BlockCheckpoint:
 
     def _path(self, lane: int) -> Path:
         return self._block.with_name(f".{self._block.name}.{lane}{STATE}")
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    """They are looked up in files, which takes longer than to write a small block."""
+    return versions()
 
 
 def _dims(array: Any) -> tuple[str, ...]:

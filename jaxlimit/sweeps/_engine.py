@@ -239,7 +239,10 @@ def _here(store: Store, work: Work, jobs: Sequence[Job], tally: _Tally) -> None:
 
 
 def _submitted(store: Store, work: Work, jobs: Sequence[Job], executor: Executor, tally: _Tally) -> None:
-    """At most WAITING blocks are with the executor at a time; an exception cancels those that have not begun."""
+    """At most WAITING blocks are with the executor at a time; those that have not begun are cancelled in the end.
+
+    A cell that has failed is not gone on with.
+    """
     folder, waiting = str(store.folder.resolve()), (job for job in jobs if job.cell not in tally.failed)
     running: dict[Future[float | None], Job] = {}
     ended: queue.SimpleQueue[Future[float | None]] = queue.SimpleQueue()
@@ -256,10 +259,14 @@ def _submitted(store: Store, work: Work, jobs: Sequence[Job], executor: Executor
                 return
             future = _next(ended)
             job = running.pop(future)
+            if future.cancelled() and job.cell in tally.failed:
+                continue
             try:
                 seconds = future.result()
             except Exception as error:
                 tally.fail(job, error)
+                for other in [other for other, its in running.items() if its.cell == job.cell]:
+                    other.cancel()
             else:
                 tally.add(job, seconds)
     finally:

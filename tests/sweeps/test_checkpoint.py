@@ -85,7 +85,7 @@ def test_the_state_of_another_cell_lane_or_version_counts_as_none(tmp_path, cloc
     path.with_name(path.name.replace(".0.part", ".1.part")).write_bytes(path.read_bytes())
     assert checkpoint(tmp_path).load(1) is None
     with monkeypatch.context() as patched:
-        patched.setattr(_checkpoint, "versions", lambda: {"jax": "0.99"})
+        patched.setattr(_checkpoint, "_versions", lambda: {"jax": "0.99"})
         assert checkpoint(tmp_path).load(0) is None
     assert checkpoint(tmp_path).load(0) is not None
 
