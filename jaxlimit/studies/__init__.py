@@ -32,9 +32,14 @@ from jaxlimit.studies._multilayer_build import multilayer_arguments as multilaye
 from jaxlimit.studies._multilayer_build import multilayer_problem as multilayer_problem
 from jaxlimit.studies._multilayer_build import multilayer_settings as multilayer_settings
 from jaxlimit.studies._normalisation import normalisation as normalisation
+from jaxlimit.studies._run_store import RunStore as RunStore
 from jaxlimit.studies._sweep import sweep_spec as sweep_spec
 from jaxlimit.studies._sweep_cell import SweepRun as SweepRun
 from jaxlimit.studies._sweep_cell import sweep_run as sweep_run
+from jaxlimit.studies._sweep_plan import CellPlan as CellPlan
+from jaxlimit.studies._sweep_plan import SweepPlan as SweepPlan
+from jaxlimit.studies._sweep_plan import sweep_cost as sweep_cost
+from jaxlimit.studies._sweep_plan import sweep_plan as sweep_plan
 from jaxlimit.studies._sweep_work import sweep_block as sweep_block
 from jaxlimit.studies._sweep_work import sweep_samples as sweep_samples
 from jaxlimit.studies._xavier import xavier as xavier
