@@ -18,4 +18,6 @@ from jaxlimit.plots._qq import qq as qq
 from jaxlimit.plots._rate import rate as rate
 from jaxlimit.plots._spectrum import lambda_min_along_training as lambda_min_along_training
 from jaxlimit.plots._spectrum import spectrum as spectrum
+from jaxlimit.plots._sweep import against_width as against_width
+from jaxlimit.plots._sweep import mosaic as mosaic
 from jaxlimit.plots._vanishing import vanishing as vanishing

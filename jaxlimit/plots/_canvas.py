@@ -79,6 +79,24 @@ def log_ticks(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, decades)))
 
 
+def width_ticks(ax: Axes) -> None:
+    """Ticks at the measured widths themselves, leaving out those whose labels would collide."""
+    from matplotlib.container import ErrorbarContainer
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    widths = np.unique(
+        np.concatenate([bars.lines[0].get_xdata() for bars in ax.containers if isinstance(bars, ErrorbarContainer)])
+    )
+    room = 0.11 * math.log(widths[-1] / widths[0])
+    chosen = [widths[-1]]
+    for width in widths[-2::-1]:
+        if math.log(chosen[-1] / width) >= room:
+            chosen.append(width)
+    ax.xaxis.set_major_locator(FixedLocator(chosen))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+
+
 def _tick(value: float, decades: float) -> str:
     if decades < 4 and 9e-4 < value < 1e6:
         return f"{value:g}"

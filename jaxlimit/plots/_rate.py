@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlimit._arguments import real_array, require
 from jaxlimit._typing import ArrayLike
-from jaxlimit.plots._canvas import GIVEN, SERIES, Axes, axes, column, legend, log_ticks, minus
+from jaxlimit.plots._canvas import GIVEN, SERIES, Axes, axes, column, legend, log_ticks, minus, width_ticks
 
 
 def rate(
@@ -75,27 +75,9 @@ def rate(
     new = guide not in ax.get_legend_handles_labels()[1]
     ax.plot(reach, level * (reach / pivot) ** predicted, "--", color=GIVEN, linewidth=0.9, label=guide if new else None)
     ax.set(xscale="log", yscale="log")
-    _width_ticks(ax)
+    width_ticks(ax)
     log_ticks(ax.yaxis)
     return legend(ax, 1, bars_first=True)
-
-
-def _width_ticks(ax: Axes) -> None:
-    """Ticks at the measured widths themselves, leaving out those whose labels would collide."""
-    from matplotlib.container import ErrorbarContainer
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    widths = np.unique(
-        np.concatenate([bars.lines[0].get_xdata() for bars in ax.containers if isinstance(bars, ErrorbarContainer)])
-    )
-    room = 0.11 * math.log(widths[-1] / widths[0])
-    chosen = [widths[-1]]
-    for width in widths[-2::-1]:
-        if math.log(chosen[-1] / width) >= room:
-            chosen.append(width)
-    ax.xaxis.set_major_locator(FixedLocator(chosen))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
 
 
 def _slope(value: float) -> str:
