@@ -56,6 +56,7 @@ def waits(settings, first, stop, checkpoint=None):
     """Keeps a state, and then waits for a file that says how to go on; a run that finds the state goes on from it."""
     kept = checkpoint.load(0)
     if kept is None:
+        checkpoint._every = 0.01  # and not a minute
         checkpoint.offer(0, lambda: {"step": np.array(1)})  # the clock begins
         time.sleep(0.02)
         checkpoint.offer(0, lambda: {"step": np.array(7)})
