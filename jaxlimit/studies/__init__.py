@@ -32,6 +32,7 @@ from jaxlimit.studies._multilayer_build import multilayer_arguments as multilaye
 from jaxlimit.studies._multilayer_build import multilayer_problem as multilayer_problem
 from jaxlimit.studies._multilayer_build import multilayer_settings as multilayer_settings
 from jaxlimit.studies._normalisation import normalisation as normalisation
+from jaxlimit.studies._run_store import RunStore as RunStore
 from jaxlimit.studies._sweep import sweep_spec as sweep_spec
 from jaxlimit.studies._sweep_cell import SweepRun as SweepRun
 from jaxlimit.studies._sweep_cell import sweep_run as sweep_run

@@ -1,6 +1,7 @@
 """The Xavier limit put to the test: simulate, solve, prove, compare, and say what follows."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -18,8 +19,9 @@ from jaxlimit.limits import FiniteWidthError, OdeLimit, SpectralLimit
 from jaxlimit.networks import AbstractNetwork, Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import AbstractMethod, simulate
-from jaxlimit.studies._shares import Shares
+from jaxlimit.simulation import AbstractMethod
+from jaxlimit.studies._call import Call
+from jaxlimit.studies._run_store import RunStore, simulated
 from jaxlimit.studies._xavier_claims import Evidence, claims
 from jaxlimit.studies._xavier_panels import panels
 
@@ -47,6 +49,7 @@ def xavier(
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
+    store: RunStore | str | Path | None = None,
 ) -> Report:
     """Test every statement of the Xavier limit theorem on this problem.
 
@@ -58,7 +61,8 @@ def xavier(
     positive definiteness (proved), the laws of h_0 and h_t, the path-wise rate −1/2 and size, freezing of the
     parameters and concentration of the kernel at rate −1/2, the loss against its prediction, its proved
     envelope and its exponent, and agreement of two independent solutions of the limit. The panels draw
-    when asked to; `arrays` holds the samples. `method` as in `simulate`.
+    when asked to; `arrays` holds the samples. `method` as in `simulate`. With a `store`, a `RunStore` or its folder,
+    networks are kept there and never simulated twice.
 
     Raises ``ValueError`` for bad arguments and where the problem has no such limit (γ ≠ 1/2, E c ≠ 0, a
     kernel that needs a rule) before anything is simulated. Source: references `xavier`.
@@ -89,27 +93,14 @@ def xavier(
     law_key, path_key, neuron_key = (jax.random.fold_in(key, i) for i in range(3))
 
     runs = [(at_law, replicas), *((width, path_replicas * min(8, sizes[-1] // width)) for width in sizes)]
-    share = Shares(progress, [float(r) * w * w for w, r in runs])
-
-    def run(position: int, stream: RandomKey, observe: Any) -> Samples:
-        width, count = runs[position]
-        return simulate(
-            problem,
-            width,
-            times,
-            replicas=count,
-            key=stream,
-            method=method,
-            observe=observe,
-            dtype=dtype,
-            devices=devices,
-            progress=share.part(position),
-        )
-
     observable = Observable(problem.network, problem.data.x)
-    law_samples = run(0, law_key, None)
     # Independent keys at every width: the fit of a rate takes the errors as independent.
-    path_samples = tuple(run(1 + i, jax.random.fold_in(path_key, w), observable) for i, w in enumerate(sizes))
+    streams = [(law_key, None), *((jax.random.fold_in(path_key, width), observable) for width in sizes)]
+    calls = [
+        Call(problem, width, times, count, stream, method, observe=observe, dtype=dtype, devices=devices)
+        for (width, count), (stream, observe) in zip(runs, streams, strict=True)
+    ]
+    law_samples, *path_samples = simulated(calls, store, progress)
 
     ode = OdeLimit(problem, rule, dtype)
     starts = np.asarray(law_samples.values[:ODE_PATHS, 0], np.float64)
@@ -122,7 +113,7 @@ def xavier(
         law=limit.law(times),
         law_samples=law_samples,
         widths=sizes,
-        path_samples=path_samples,
+        path_samples=tuple(path_samples),
         ode_difference=float(np.max(np.abs(ode.path(starts, times) - limit.path(starts, times)))),
         ode_error=ode.error,
         single=np.dtype(dtype) == np.float32,
