@@ -1,7 +1,8 @@
 """The command line: ``jaxlimit run xavier``, ``jaxlimit certify``, ``jaxlimit list``, ``jaxlimit doctor``.
 
 Results go to stdout, progress to stderr. Exit codes: 0 when no claim is VIOLATED, 1 when one is, 2 for
-usage, 3 for an unexpected error, 130 when interrupted.
+usage, 3 for an unexpected error, 4 when blocks of a sweep failed or are damaged, 130 when interrupted, 143 when told to
+end.
 """
 
 import os
@@ -23,6 +24,8 @@ from jaxlimit.cli import _mild as _mild
 from jaxlimit.cli import _min_norm as _min_norm
 from jaxlimit.cli import _multilayer as _multilayer
 from jaxlimit.cli import _normalisation as _normalisation
+from jaxlimit.cli import _sweep as _sweep
+from jaxlimit.cli import _sweep_status as _sweep_status
 from jaxlimit.cli import _xavier as _xavier
 from jaxlimit.cli._app import app
 
