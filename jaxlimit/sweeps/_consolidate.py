@@ -67,6 +67,10 @@ def consolidate(store: Store, progress: Callable[[float, float], None] | None = 
         for name, (dims, array) in coordinates(store, plan).items():
             small(name, dims, array)
         group.update_attributes({**attributes(store, plan), "blocks": state(store, plan.present)})
+        with warnings.catch_warnings():
+            # Readers that do not know it pass it by; those that do ask no folder what it holds, which has SHA256SUMS.
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(temporary)
         sums = [
             f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(temporary).as_posix()}\n"
             for path in sorted(temporary.rglob("*"))
@@ -170,6 +174,10 @@ def export(folder: str | Path, path: str | Path) -> Path:
         import netCDF4 as netCDF4
     except ImportError as error:
         raise ImportError("Exporting needs netCDF4: pip install 'jaxlimit[store]'") from error
+    odd = [
+        f"`{name}` is {one.dtype}" for name, one in found.items() if one.dtype.kind == "c" or one.dtype == np.float16
+    ]
+    require(not odd, "folder", "have variables of types that netCDF knows", ", ".join(odd))
     for name in [name for name, array in found.coords.items() if array.dtype.kind in "OUT"]:
         found[name] = found[name].astype(object)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
@@ -211,7 +219,7 @@ def _opened(path: Path, spec_id: str) -> Any:
     wrong = wrong_sums(path, metadata_only=True)
     again = f"{', '.join(wrong[:3])} of {path} differ: remove it and consolidate again"
     require(not wrong, "folder", f"have a {CONSOLIDATED} as it was written", again)
-    opened = needs_xarray().open_zarr(path, chunks=None, consolidated=False).set_coords(["wanted", "complete"])
+    opened = needs_xarray().open_zarr(path, chunks=None, consolidated=True).set_coords(["wanted", "complete"])
     mine = opened.attrs["spec_id"] == spec_id
     require(mine, "folder", f"have a {CONSOLIDATED} of its own sweep", f"that in {path.parent} is of another")
     return opened

@@ -1,6 +1,5 @@
 """Where every block lies in the whole: dimensions, shapes and types of all variables over the grid."""
 
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,8 +77,13 @@ def layout(store: Store, present: Present, aside: list[Path] | None = None) -> L
     for number, described in headers.items():
         for name, entry in described.items():
             found.setdefault(name, {})[number] = entry
-    replicas = max(cell.replicas for cell in spec.cells)
-    made = {name: _variable(name, entries, spec.dims, spec.shape, replicas) for name, entries in sorted(found.items())}
+    # A dim has one length, that of the longest variable of any cell.
+    sizes = dict(zip(spec.dims, spec.shape, strict=True))
+    for entry in (entry for entries in found.values() for entry in entries.values()):
+        for dim, size in zip(entry["dims"], entry["shape"], strict=True):
+            sizes[dim] = max(size, sizes.get(dim, 0))
+    sizes["replica"] = replicas = max(cell.replicas for cell in spec.cells)
+    made = {name: _variable(name, entries, spec.dims, sizes) for name, entries in sorted(found.items())}
     return Layout(spec.dims, spec.shape, replicas, made, constants, present)
 
 
@@ -122,18 +126,13 @@ def fill(dtype: np.dtype) -> Any:
 
 
 def _variable(
-    name: str, entries: Mapping[int, Mapping[str, Any]], axes: tuple[str, ...], grid: tuple[int, ...], replicas: int
+    name: str, entries: Mapping[int, Mapping[str, Any]], axes: tuple[str, ...], sizes: Mapping[str, int]
 ) -> Variable:
     own = {tuple(entry["dims"]) for entry in entries.values()}
     require(len(own) == 1, "folder", f"have one list of dims for `{name}`", f"its cells have {sorted(own)}")
     (dims,) = own
-    inner = dims[1:] if "replica" in dims else dims
-    cells = {
-        number: (np.dtype(entry["dtype"]), tuple(entry["shape"])[len(dims) - len(inner) :])
-        for number, entry in entries.items()
-    }
-    shapes = [shape for _, shape in cells.values()]
-    most = tuple(max(sizes) for sizes in itertools.zip_longest(*shapes, fillvalue=0)) if inner else ()
+    ahead = 1 if "replica" in dims else 0
+    cells = {number: (np.dtype(entry["dtype"]), tuple(entry["shape"][ahead:])) for number, entry in entries.items()}
     dtype = np.result_type(*[dtype for dtype, _ in cells.values()])
-    ahead = (replicas,) if "replica" in dims else ()
-    return Variable((*axes, *dims), (*grid, *ahead, *most), dtype, cells)
+    whole = (*axes, *dims)
+    return Variable(whole, tuple(sizes[dim] for dim in whole), dtype, cells)

@@ -89,13 +89,12 @@ def shared(name: str, plan: Layout) -> tuple[tuple[str, ...], np.ndarray]:
     """A variable of cells, without the axes where it is the same in all of them."""
     variable = plan.variables[name]
     each = {number: plan.constants[number][name][1] for number in variable.cells}
-    first = next(iter(each.values()))
-    if all(np.array_equal(array, first, equal_nan=array.dtype.kind in "fc") for array in each.values()):
-        return variable.dims[len(plan.axes) :], np.array(first, variable.dtype)
-    whole = np.full((math.prod(plan.shape), *variable.shape[len(plan.axes) :]), fill(variable.dtype))
+    first, axes = next(iter(each.values())), len(plan.axes)
+    whole = np.full((math.prod(plan.shape), *variable.shape[axes:]), fill(variable.dtype))
     for number, array in each.items():
-        where: Any = (number, *map(slice, array.shape))
-        whole[where] = array
+        whole[number, *map(slice, array.shape)] = array
+    if all(np.array_equal(array, first, equal_nan=array.dtype.kind in "fc") for array in each.values()):
+        return variable.dims[axes:], whole[next(iter(each))]
     return variable.dims, whole.reshape(variable.shape)
 
 

@@ -15,7 +15,7 @@ def numbers(settings, first, stop, checkpoint=None):
     rows = [np.random.default_rng([*seed, replica]) for replica in range(first, stop)]
     values = np.array([row.standard_normal((TIMES, POINTS)) for row in rows]).astype(settings.get("dtype", "<f4"))
     return {
-        "values": (("replica", "time", "points"), values),
+        "values": (("replica", "time", "point"), values),
         "diverged_at": (("replica",), np.array([row.integers(-1, 9) for row in rows])),
         "ts": (("time",), np.arange(TIMES) / 2.0),
     }
@@ -63,3 +63,18 @@ def waits(settings, first, stop, checkpoint=None):
         Path(settings["mark"]).touch()
         time.sleep(60.0)
     return {"resumed_at": (("replica",), np.full(stop - first, int(kept["step"])))}
+
+
+def ragged(settings, first, stop, checkpoint=None):
+    """Cells whose replicas have different times, points and types; and a variable that not every cell has."""
+    times, points = settings["times"], settings["points"]
+    rows = np.arange(first, stop, dtype=settings["dtype"])[:, None, None]
+    own = np.arange(times, dtype=settings["dtype"])[:, None] + 10 * np.arange(points, dtype=settings["dtype"])
+    found = {
+        "values": (("replica", "time", "point"), rows * 100 + own),
+        "large": (("replica",), np.arange(first, stop) % 3 == 0),
+        "ts": (("time",), np.arange(times) * 0.5),
+    }
+    if settings["dtype"] == "f8":
+        found["steps"] = (("replica", "time"), np.arange(first, stop)[:, None] * np.arange(times))
+    return found
