@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
+from jaxlimit.simulation import _pieces
 from jaxlimit.studies import sweep_block, sweep_run, sweep_samples, sweep_spec
 
 SPHERE = {"source": "sphere", "points": 3, "inputs": 2}
@@ -160,6 +161,39 @@ def test_a_store_gives_samples_that_a_limit_can_be_compared_with(tmp_path):
     np.testing.assert_array_equal(samples.observed["EmpiricalKernel"], straight.observed["EmpiricalKernel"])
     assert (samples.steps.tolist(), samples.lanes, samples.width) == (straight.steps.tolist(), 4, 8)
     assert samples.draws == straight.draws
+
+
+class PlugError(Exception):
+    """The plug is pulled."""
+
+
+@pytest.mark.slow
+def test_a_block_that_was_stopped_half_way_goes_on_from_its_state_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(_pieces, "PIECE_SECONDS", 1e-12)  # a piece per step
+    cell = first({**SMALL, "width": 40, "observe": ["movement"]})
+    whole = sweep_block(cell, 0, 4)
+    path = tmp_path / "block"
+    steps = []
+
+    class Counting(jl.sweeps.BlockCheckpoint):
+        def load(self, lane):
+            found = super().load(lane)
+            steps.append(-1 if found is None else int(found["pieces"][2]))
+            return found
+
+        def offer(self, lane, state):
+            super().offer(lane, state)
+            self.offers = getattr(self, "offers", 0) + 1
+            if self.offers == 7:
+                raise PlugError
+
+    for _ in range(2):
+        with pytest.raises(PlugError):
+            sweep_block(cell, 0, 4, Counting(path, "ab" * 32, every=0.0))
+    resumed = sweep_block(cell, 0, 4, jl.sweeps.BlockCheckpoint(path, "ab" * 32, every=0.0))
+    assert -1 < max(steps) < 40
+    for name, (_, array) in whole.items():
+        np.testing.assert_array_equal(resumed[name][1], array)
 
 
 def test_a_replica_that_diverges_is_kept_and_recorded():
