@@ -64,9 +64,13 @@ def consolidate(store: Store, progress: Callable[[float, float], None] | None = 
         _fill(store, plan, group, codecs, aside, progress)
         for name in [name for name, one in plan.variables.items() if not one.of_replicas]:
             small(name, *shared(name, plan))
-        for name, (dims, array) in coordinates(store, plan).items():
+        coords = coordinates(store, plan)
+        for name, (dims, array) in coords.items():
             small(name, dims, array)
-        group.update_attributes({**attributes(store, plan), "blocks": state(store, plan.present)})
+        # As CF names coordinates that are not dims: xarray and other readers know them by it.
+        named = " ".join(name for name in coords if name not in plan.axes)
+        known = {"coordinates": named, "blocks": state(store, plan.present)}
+        group.update_attributes({**attributes(store, plan), **known})
         with warnings.catch_warnings():
             # Readers that do not know it pass it by; those that do ask no folder what it holds, which has SHA256SUMS.
             warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
@@ -219,7 +223,7 @@ def _opened(path: Path, spec_id: str) -> Any:
     wrong = wrong_sums(path, metadata_only=True)
     again = f"{', '.join(wrong[:3])} of {path} differ: remove it and consolidate again"
     require(not wrong, "folder", f"have a {CONSOLIDATED} as it was written", again)
-    opened = needs_xarray().open_zarr(path, chunks=None, consolidated=True).set_coords(["wanted", "complete"])
+    opened = needs_xarray().open_zarr(path, chunks=None, consolidated=True)
     mine = opened.attrs["spec_id"] == spec_id
     require(mine, "folder", f"have a {CONSOLIDATED} of its own sweep", f"that in {path.parent} is of another")
     return opened

@@ -92,7 +92,8 @@ def shared(name: str, plan: Layout) -> tuple[tuple[str, ...], np.ndarray]:
     first, axes = next(iter(each.values())), len(plan.axes)
     whole = np.full((math.prod(plan.shape), *variable.shape[axes:]), fill(variable.dtype))
     for number, array in each.items():
-        whole[number, *map(slice, array.shape)] = array
+        where: Any = (number, *map(slice, array.shape))
+        whole[where] = array
     if all(np.array_equal(array, first, equal_nan=array.dtype.kind in "fc") for array in each.values()):
         return variable.dims[axes:], whole[next(iter(each))]
     return variable.dims, whole.reshape(variable.shape)

@@ -60,7 +60,7 @@ def waits(settings, first, stop, checkpoint=None):
         checkpoint.offer(0, lambda: {"step": np.array(1)})  # the clock begins
         time.sleep(0.02)
         checkpoint.offer(0, lambda: {"step": np.array(7)})
-        Path(settings["mark"]).touch()
+        Path(settings["mark"]).write_text(str(os.getpid()))
         time.sleep(60.0)
     return {"resumed_at": (("replica",), np.full(stop - first, int(kept["step"])))}
 
