@@ -19,6 +19,7 @@ FULL = jl.Data(systems.FULL_X, systems.FULL_Y, systems.uneven(5))
 TS = [0.0, 0.7, 2.0]
 POSITIVE = jl.Initial(c=jl.initial.Uniform(0.0, 1.0))
 FAR = jl.Initial(c=jl.initial.Uniform(0.0, 2.0), w=jl.initial.Normal(0.5, 1.0))
+FEW = {"particles": 128, "initial": FAR, "dtype": jnp.float32}
 
 
 def limit_of(data=THIN, particles=40, initial=None, dtype=jnp.float64, key=KEY, gamma=1.0):
@@ -73,12 +74,12 @@ def test_the_spread_over_particles_is_what_is_stated():
 def test_the_start_is_a_mean_over_the_particles_and_has_their_error():
     """E c ≠ 0, 24 independent sets, t = 0 included: variances over them and stated ones differ by Snedecor's F."""
     keys = [jax.random.key(seed) for seed in range(24)]
-    found = [limit_of(particles=128, initial=FAR, dtype=jnp.float32, key=key).law([0.0, 0.7]) for key in keys]
+    found = [limit_of(key=key, **FEW).law([0.0, 0.7], systems.THIN_AT) for key in keys]
     spread = np.var([law.mean for law in found], axis=0, ddof=1)
     stated = np.mean([law.mean_standard_error**2 for law in found], axis=0)
     low, high = (scipy.stats.f.ppf(tail, 23, 24 * 7) for tail in (1e-7, 1 - 1e-7))
     assert np.all((spread > low * stated) & (spread < high * stated)), spread / stated
-    solution = limit_of(particles=128, initial=FAR, dtype=jnp.float32, key=keys[0]).solve([0.0, 0.7])
+    solution = limit_of(key=keys[0], **FEW).solve([0.0, 0.7], systems.THIN_AT)
     assert np.array_equal(solution.error, found[0].mean_standard_error)
 
 
@@ -86,10 +87,11 @@ def test_the_start_is_a_mean_over_the_particles_and_has_their_error():
 def test_a_law_of_few_particles_is_not_held_against_networks():
     """128 particles are not the law: taken as known it would be refuted, with its repeats it is not."""
     ts, width = [0.0, 0.25], 256
-    limit = limit_of(particles=128, initial=FAR, dtype=jnp.float32)
+    limit = limit_of(**FEW)
     law = limit.finite_width(ts, width, systems.THIN_AT, steps=8)
     problem = limit.flow.problem
-    found = jl.simulate(problem, width, ts, replicas=2048, key=KEY, at=systems.THIN_AT, method=jl.Stepwise())
+    settings = {"at": systems.THIN_AT, "method": jl.Stepwise(), "devices": jax.devices()[:1]}
+    found = jl.simulate(problem, width, ts, replicas=2048, key=KEY, **settings)
     for statistic in (MeanShift(), VarianceRatio(), jl.statistics.WhitenedMoments()):
         assert equivalence(compare(found, law, statistic)).verdict is not Verdict.VIOLATED
     known = jl.paths.GaussianPath(law.ts, law.mean, law.covariance)
@@ -103,33 +105,34 @@ def test_a_law_of_few_particles_is_not_held_against_networks():
 @pytest.mark.slow
 def test_the_law_of_large_numbers_and_the_central_limit_theorem():
     """RMS |g^N − g| falls like N^{−1/2}; N·Var g^N is the prediction, with and without the noise of SGD."""
-    limit, ts, replicas, widths = limit_of(FULL, 8192, dtype=jnp.float32), [0.5, 2.0], 3000, (50, 400)
+    limit, ts, replicas, widths = limit_of(FULL, 8192, dtype=jnp.float32), [0.5, 2.0], 3000, (50, 256)
     solution, problem = limit.solve(ts), limit.flow.problem
-    assert np.max(solution.error / limit.finite_width(ts, widths[-1]).standard_deviation) < 0.25
-    for batch in (1, None):
+    predictions = {batch: limit.finite_width(ts, widths[-1], batch=batch) for batch in (1, None)}
+    assert np.max(solution.error / predictions[1].standard_deviation) < 0.25
+    settings = {"replicas": replicas, "key": KEY, "method": jl.Stepwise(), "devices": jax.devices()[:1]}
+    for batch, predicted in predictions.items():
         rms = []
         for width in widths:
-            found = jl.simulate(problem, width, ts, replicas=replicas, key=KEY, batch=batch, method=jl.Stepwise())
+            found = jl.simulate(problem, width, ts, batch=batch, **settings)
             rms.append(np.sqrt(np.mean((found.values - solution.values) ** 2)))
         slope = np.diff(np.log(rms)) / np.diff(np.log(widths))
         # The standard error of an RMS of so many is below 1.5%, of the slope 0.01.
         assert slope == pytest.approx(-0.5, abs=0.05)
-        predicted = limit.finite_width(ts, widths[-1], batch=batch)
         centred = (found.values - found.values.mean(axis=0)) / predicted.standard_deviation
         laws.assert_mean(np.mean(centred**2, axis=(1, 2)) * replicas / (replicas - 1), 1.0, detectable=0.2)
     # The test can fail: the noise of SGD is a large part of the variance.
-    fluctuation = limit.fluctuation(ts)
-    assert np.trace(fluctuation.sgd[1]) > 0.2 * np.trace(fluctuation.initial[1])
+    both, start = (np.trace(predicted.covariance[1]) for predicted in predictions.values())
+    assert both - start > 0.2 * start
 
 
 @pytest.mark.slow
 def test_the_law_at_finite_width_falls_like_its_inverse():
-    limit = limit_of(particles=64, dtype=jnp.float32)
-    wide, wider = (limit.finite_width(TS, width) for width in (100, 400))
+    limit, ts = limit_of(**FEW), [0.0, 0.25]
+    wide, wider = (limit.finite_width(ts, width, systems.THIN_AT, steps=8) for width in (100, 400))
     assert np.array_equal(wide.mean, wider.mean)
     assert np.allclose(wide.covariance, 4 * wider.covariance, rtol=1e-12)
     assert np.allclose(wide.covariance_standard_error, 4 * wider.covariance_standard_error, rtol=1e-12)
-    assert np.array_equal(wide.mean_standard_error, limit.law(TS).mean_standard_error)
+    assert np.array_equal(wide.mean_standard_error, limit.law(ts, systems.THIN_AT).mean_standard_error)
 
 
 @pytest.mark.parametrize(

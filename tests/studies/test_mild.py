@@ -219,7 +219,8 @@ def test_a_level_that_no_network_reached_is_no_hitting_time(both):
 def test_everything_holds_for_three_losses():
     """With the settings of the command, and narrower networks."""
     settings = jl.studies.mild_settings({"widths": [16, 64, 256, 1024], "replicas": 16, "starts": 10_000})
-    report = jl.studies.mild(jl.studies.mild_problem(settings), **jl.studies.mild_arguments(settings))
+    arguments = {**jl.studies.mild_arguments(settings), "devices": jax.devices()[:1]}
+    report = jl.studies.mild(jl.studies.mild_problem(settings), **arguments)
     assert {claim.name: claim.verdict for claim in report.claims if claim.verdict is not Verdict.HOLDS} == {}
     assert len(report.claims) == 18
     contrasts = [remark for remark in report.remarks if remark.name.startswith("w 4 times")]
