@@ -51,11 +51,11 @@ class Blocks:
         return self.of(cell) / f"{first:010d}-{stop:010d}{SUFFIX}"
 
     def describe(self, cell: str, settings: Mapping[str, Any]) -> None:
-        """Write what `identity` made the cell of beside its blocks, once, for those who find the folder alone."""
-        path = self.of(cell) / "cell.json"
-        if not path.exists():
+        """Write what `identity` made the cell of beside its blocks, for whoever finds the folder alone."""
+        path, data = self.of(cell) / "cell.json", canonical({"cell": cell, "settings": settings}).encode()
+        if not path.exists() or path.read_bytes() != data:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, canonical({"cell": cell, "settings": settings}).encode())
+            write_whole(path, data)
 
     def has(self, cell: str, first: int, stop: int) -> bool:
         """Whether the block is there."""

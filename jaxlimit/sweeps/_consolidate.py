@@ -15,10 +15,9 @@ from jaxlimit._arguments import instance, require
 from jaxlimit.sweeps._files import sync_folder, write_whole
 from jaxlimit.sweeps._format import DamagedError
 from jaxlimit.sweeps._layout import Layout, block, fill, layout, put_aside, ranges, state
-from jaxlimit.sweeps._store import Store
+from jaxlimit.sweeps._store import CONSOLIDATED, Store
 from jaxlimit.sweeps._view import attributes, blocks_view, coordinates, needs_xarray, shared
 
-CONSOLIDATED = "consolidated.zarr"
 SUMS = "SHA256SUMS"
 CHUNK = 2**20
 """Bytes that a chunk of the largest variable has at least: many small blocks share one."""

@@ -113,11 +113,11 @@ def run(
     # Thieves that began at the same block would all compute the same ones.
     others.sort(key=lambda job: _drawn(part, *job))
     tally = _Tally(store, price, mine + others, progress)
-    if mine or others:
+    if mine or others or verify:
         try:
             for cell in store.spec.cells:
                 store.describe(cell)
-            tally.journal = Journal(store.folder)
+            tally.journal = Journal(store.folder) if mine or others else None
         except OSError as error:
             raise SweepError(f"Nothing can be written in {store.folder}: {error}. {_ON}") from error
     for jobs in (mine, others):

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from jaxlimit._arguments import instance, require
-from jaxlimit.sweeps._blocks import Blocks, require_folder
+from jaxlimit.sweeps._blocks import PREFIX, Blocks, require_folder
 from jaxlimit.sweeps._canonical import canonical
 from jaxlimit.sweeps._files import write_whole
 from jaxlimit.sweeps._journal import notes
 from jaxlimit.sweeps._spec import Cell, Job, SweepSpec
 
 SPEC = "spec.json"
+CONSOLIDATED = "consolidated.zarr"
 
 
 class Progressed(NamedTuple):
@@ -59,13 +60,16 @@ class Store:
             other = f"it has spec {store.spec.spec_id[:12]} and this one is {spec.spec_id[:12]}; take another folder"
             require(store.spec == spec, "folder", "have no sweep or this very one", other)
             return store
-        # Another process may be writing the same spec at this moment.
-        strange = [
-            entry.name
-            for entry in (path.iterdir() if path.is_dir() else ())
-            if entry.name not in ("blocks", SPEC) and not entry.name.startswith(f".{SPEC}.")
-        ]
+        # Another process may be writing the same spec at this moment; and one that was lost can be written again.
+        mine = {"blocks", "runs", "quarantine", SPEC, CONSOLIDATED}
+        there = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+        strange = [name for name in there if name not in mine and not name.startswith(".")]
         require(not strange, "folder", "be new or empty", f"{path} holds {', '.join(sorted(strange)[:5])}")
+        cells = {cell.cell_id[:PREFIX] for cell in spec.cells}
+        others = [place.name for place in (path / "blocks").glob("*/") if place.name not in cells]
+        require(
+            not others, "folder", "have no blocks of another sweep", f"{path}/blocks has {len(others)} cells of one"
+        )
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_whole(path / SPEC, _written(spec).encode())
@@ -84,7 +88,8 @@ class Store:
             raise ValueError(f"Argument `folder` must have a sound {SPEC}, but that of {path} is no text.") from error
         spec = SweepSpec.from_text(text)
         sound = _written(spec) == text
-        require(sound, "folder", f"have the {SPEC} that was written", f"that of {path} was changed")
+        again = "remove it and make the sweep again from its settings, which keeps its blocks"
+        require(sound, "folder", f"have the {SPEC} that was written", f"that of {path} was changed: {again}")
         return cls(path, spec)
 
     def cell(self, job: Job) -> Cell:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from jaxlimit.sweeps._blocks import SUFFIX
-from jaxlimit.sweeps._consolidate import CONSOLIDATED, wrong_sums
+from jaxlimit.sweeps._consolidate import wrong_sums
 from jaxlimit.sweeps._format import DamagedError
 from jaxlimit.sweeps._journal import damaged_notes
-from jaxlimit.sweeps._store import Store
+from jaxlimit.sweeps._store import CONSOLIDATED, Store
 
 
 def verify(folder: str | Path) -> list[str]:
@@ -38,7 +38,10 @@ def verify(folder: str | Path) -> list[str]:
             blocks.description(place)
         except DamagedError as error:
             found.append(f"{(place / 'cell.json').relative_to(store.folder).as_posix()}: {error}")
-    found += [f"runs/{path.name}: a line was torn or changed" for path in damaged_notes(store.folder)]
+    found += [
+        f"runs/{path.name}: a line was torn or changed, on which no result depends"
+        for path in damaged_notes(store.folder)
+    ]
     if (store.folder / CONSOLIDATED).is_dir():
         names = wrong_sums(store.folder / CONSOLIDATED)
         found += [f"{CONSOLIDATED}/{name}: it is not what was written" for name in names]

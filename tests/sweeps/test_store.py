@@ -80,6 +80,16 @@ def test_a_folder_with_files_of_somebody_else_is_left_alone(tmp_path):
         Store.create(tmp_path / "new", spec().text)
 
 
+def test_a_spec_that_was_lost_is_written_again_from_the_same_settings_and_from_no_others(tmp_path):
+    store = done(tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "spec.json").unlink()
+    with pytest.raises(ValueError, match=r"must have no blocks of another sweep, but .* has 4 cells of one"):
+        Store.create(tmp_path, spec(seed=4))
+    assert Store.create(tmp_path, store.spec).status().complete
+    assert contents(tmp_path) == before
+
+
 def test_what_is_being_written_by_another_process_is_no_file_of_somebody_else(tmp_path):
     (tmp_path / ".spec.json.0123.tmp").write_text("{")
     assert Store.create(tmp_path, spec()).spec == spec()
