@@ -166,10 +166,10 @@ def test_another_sweep_in_the_folder_is_refused(config: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(name: str, config: Path, tmp_path: Path) -> None:
     longer = config.read_text(encoding="utf-8").replace("replicas = 12", "replicas = 400")
-    config.write_text(longer.replace("[8, 16]", "[64, 128]"), encoding="utf-8")
+    config.write_text(longer.replace("[8, 16]", "[64]"), encoding="utf-8")
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     for store in (stopped, whole):
         _sweep.init(store, config=config)
@@ -180,9 +180,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(name: str, config: Path
         time.sleep(0.02)
     process.send_signal(getattr(signal, name))
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == {"SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}[name]
-    assert ("What is finished is kept" in said) == (name != "SIGKILL")
-    assert 7 <= len(blocks(stopped)) < 400
+    assert process.returncode == {"SIGTERM": 143, "SIGINT": 130}[name]
+    assert "What is finished is kept" in said
+    assert 7 <= len(blocks(stopped)) < 200
     assert jl.sweeps.verify(stopped) in (
         [],
         [f"runs/{p.name}: a line was torn or changed" for p in stopped.glob("runs/*")],
@@ -198,17 +198,16 @@ def test_bits_depend_neither_on_devices_nor_on_the_executor(config: Path, tmp_pa
         "one": ((), {"JAX_NUM_CPU_DEVICES": "1"}),
         "two": ((), {"JAX_NUM_CPU_DEVICES": "2"}),
         "four": ((), {"JAX_NUM_CPU_DEVICES": "4"}),
-        "processes": (("--executor", "processes:workers=2"), {}),
         "dask": (("--executor", "dask:workers=2"), {}),
-        "slurm": (("--executor", f'slurm:cluster="local",folder="{tmp_path / "logs"}"'), {}),
     }
+    config.write_text(CONFIG.replace("[8, 16]", "[8]"), encoding="utf-8")  # each width is compiled on every device
     found = {}
     for name, (flags, environment) in ways.items():
         _sweep.init(tmp_path / name, config=config)
         done = jaxlimit("sweep", "run", tmp_path / name, *flags, **environment)
         assert done.returncode == 0, done.stderr
         found[name] = blocks(tmp_path / name)
-        assert len(found[name]) == 12
+        assert len(found[name]) == 6
     assert all(other == found["one"] for other in found.values())
     values = jl.studies.sweep_samples(tmp_path / "one").values
     assert np.all(np.isfinite(values))
