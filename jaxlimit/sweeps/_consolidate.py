@@ -130,12 +130,11 @@ def _fill(
                 low, high = max(first, start), min(last, stop)
                 for name, array in found.items():
                     if name in variables:
-                        one = variables[name]
-                        shape = (stop - start, *one.shape[axes + 1 :])
-                        chunk = chunks.setdefault(name, np.full(shape, fill(one.dtype)))
-                        chunk[slice(low - start, high - start), *map(slice, array.shape[1:])] = array[
-                            low - first : high - first
-                        ]
+                        if name not in chunks:
+                            shape = (stop - start, *variables[name].shape[axes + 1 :])
+                            chunks[name] = np.full(shape, fill(variables[name].dtype))
+                        where = (slice(low - start, high - start), *map(slice, array.shape[1:]))
+                        chunks[name][where] = array[low - first : high - first]
             for name, chunk in chunks.items():
                 arrays[name][(*place, slice(start, stop))] = chunk
         if progress is not None:
