@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxlimit._arguments import require
 from jaxlimit.sweeps._canonical import canonical, digest
-from jaxlimit.sweeps._files import write_whole
+from jaxlimit.sweeps._files import make_folder, write_whole
 from jaxlimit.sweeps._format import SCHEMA, DamagedError, Variables, packed, read_about, unpacked
 
 SUFFIX = ".block"
@@ -54,7 +54,7 @@ class Blocks:
         """Write what `identity` made the cell of beside its blocks, for whoever finds the folder alone."""
         path, data = self.of(cell) / "cell.json", canonical({"cell": cell, "settings": settings}).encode()
         if not path.exists() or path.read_bytes() != data:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_whole(path, data)
 
     def has(self, cell: str, first: int, stop: int) -> bool:
@@ -67,7 +67,7 @@ class Blocks:
         Warns if it differs: the promise of equal bytes holds on one kind of machine with one set of versions.
         """
         data, path = packed(cell, first, stop, variables), self.path(cell, first, stop)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if not path.exists():
             write_whole(path, data)
         elif path.read_bytes() != data:

@@ -31,6 +31,14 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, to the disk as well: or it would be lost with all that is whole in it."""
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        for above in list(path.parents)[:3]:
+            sync_folder(above)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames within the folder survive a loss of power, where the system lets a folder be opened."""
     try:
@@ -67,7 +75,8 @@ def remove_stale(folder: Path) -> int:
 
 def _temporaries(folder: Path) -> Iterator[Path]:
     """What is temporary in the folder and below it, without looking into folders that are."""
-    with os.scandir(folder) as entries:
+    # Another process may have put a folder in its place, or removed it, since its name was read.
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") and entry.name.endswith((".tmp", STATE)):
                 yield Path(entry.path)
