@@ -81,7 +81,7 @@ def test_objects_with_parameters_are_typed_as_name_and_fields(capsys) -> None:
     assert found == 0
     configuration = json.loads(capsys.readouterr().out)["configuration"]
     assert configuration["activations"] == ["Hermite(degree=3)"]
-    assert configuration["initial"] == repr(Initial(c=initial.Rademacher(2), w=initial.Normal(std=0.5)))
+    assert configuration["initial"] == repr(Initial(c=initial.Rademacher(2.0), w=initial.Normal(std=0.5)))
 
 
 def test_monte_carlo_gives_a_confidence_bound_and_no_proof(capsys) -> None:

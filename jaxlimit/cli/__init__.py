@@ -24,6 +24,7 @@ from jaxlimit.cli import _mild as _mild
 from jaxlimit.cli import _min_norm as _min_norm
 from jaxlimit.cli import _multilayer as _multilayer
 from jaxlimit.cli import _normalisation as _normalisation
+from jaxlimit.cli import _report as _report
 from jaxlimit.cli import _sweep as _sweep
 from jaxlimit.cli import _sweep_status as _sweep_status
 from jaxlimit.cli import _xavier as _xavier

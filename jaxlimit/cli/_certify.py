@@ -174,8 +174,9 @@ def _study(given: dict[str, Any], out: Path | None, json: bool) -> int:
     settings = studies.definiteness_settings(given)
     try:
         x, settings["data"] = points_from(settings["data"])
-        arguments = studies.definiteness_arguments(settings)
+        studies.definiteness_arguments(settings)  # what is wrong with them is said in its words
         settings = studies.complete_settings(settings)
+        arguments = studies.definiteness_arguments(settings)
     except (TypeError, AttributeError, LookupError) as error:  # a value of the wrong kind in a settings file
         raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
     require_rule(arguments["activations"], arguments["initial"], arguments["rule"])

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from jaxlimit import studies
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs
-from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._study import built, finish, settings_for
 
 
@@ -32,6 +31,8 @@ def mean_field(
     learning_rate: float | None = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
+    store: Path | None = None,
+    shard: str | None = None,
     out: Path = Path("jaxlimit-mean-field"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -83,6 +84,10 @@ def mean_field(
         Seed of all randomness.
     dtype
         float32 or float64.
+    store
+        Folder in which all networks are kept: a run that was stopped goes on, and a report needs no simulation.
+    shard
+        i/n: one of n processes, i from 0, that share the work in one store.
     out
         Folder for the results; files of an earlier run are replaced.
     json
@@ -106,10 +111,4 @@ def mean_field(
     }
     where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
     settings = settings_for(studies.mean_field_settings, config, flags, where)
-    (problem, arguments), settings = built(
-        settings, lambda full: (studies.mean_field_problem(full), studies.mean_field_arguments(full))
-    )
-    prepare(out)
-    with progress_bar("simulating") as progress:
-        outcome = studies.mean_field(problem, **arguments, progress=progress)
-    return finish(outcome, settings, out, json)
+    return finish(built(settings, studies.mean_field_from), out, json, store, shard)

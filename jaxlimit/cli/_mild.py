@@ -5,9 +5,8 @@ from typing import Annotated
 
 from jaxlimit import studies
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs
-from jaxlimit.cli._output import prepare, progress_bar
-from jaxlimit.cli._points import points_table, require_inputs
-from jaxlimit.cli._study import finish, merged, right_kinds
+from jaxlimit.cli._points import points_table
+from jaxlimit.cli._study import built, finish, merged, right_kinds
 
 
 @runs.command(name="mild")
@@ -36,6 +35,8 @@ def mild(
     tail_ts: Annotated[list[float] | None, Many] = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
+    store: Path | None = None,
+    shard: str | None = None,
     out: Path = Path("jaxlimit-mild"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -93,6 +94,10 @@ def mild(
         Seed of all randomness.
     dtype
         float32 or float64.
+    store
+        Folder in which all networks are kept: a run that was stopped goes on, and a report needs no simulation.
+    shard
+        i/n: one of n processes, i from 0, that share the work in one store.
     out
         Folder for the results; files of an earlier run are replaced.
     json
@@ -121,10 +126,4 @@ def mild(
     settings, _ = merged(studies.mild_settings, config, flags)
     with right_kinds():
         settings["data"] = points_table(settings["data"], None, data, points, inputs, bias)
-        require_inputs(settings["data"])
-        settings["data"] = studies.data_settings(settings["data"])
-        problem, arguments = studies.mild_problem(settings), studies.mild_arguments(settings)
-    prepare(out)
-    with progress_bar("simulating") as progress:
-        outcome = studies.mild(problem, **arguments, progress=progress)
-    return finish(outcome, settings, out, json)
+    return finish(built(settings, studies.mild_from), out, json, store, shard)

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from jaxlimit import studies
 from jaxlimit._arguments import instance
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs, table
-from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._points import points_table
 from jaxlimit.cli._study import built, finish, merged
 
@@ -35,6 +34,8 @@ def min_norm(
     shares: Annotated[list[float] | None, Many] = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
+    store: Path | None = None,
+    shard: str | None = None,
     out: Path = Path("jaxlimit-min-norm"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -83,6 +84,10 @@ def min_norm(
         Seed of all randomness.
     dtype
         float32 or float64.
+    store
+        Folder in which all networks are kept: a run that was stopped goes on, and a report needs no simulation.
+    shard
+        i/n: one of n processes, i from 0, that share the work in one store.
     out
         Folder for the results; files of an earlier run are replaced.
     json
@@ -111,11 +116,7 @@ def min_norm(
     if labels_data is not None and not (isinstance(labels, dict) and labels.get("source") == labels_data):
         count = labels["points"] if isinstance(labels, dict) and "points" in labels else LABELS
         settings["labels"] = {"source": labels_data, "points": count}
-    (problem, arguments), settings = built(
-        settings, lambda full: (studies.min_norm_problem(full), studies.min_norm_arguments(full))
-    )
-    require_rule([problem.network.activation], problem.network.initial, arguments["rule"])
-    prepare(out)
-    with progress_bar("simulating") as progress:
-        outcome = studies.min_norm(problem, **arguments, progress=progress)
-    return finish(outcome, settings, out, json)
+    study = built(settings, studies.min_norm_from)
+    network: Any = study.problem.network
+    require_rule([network.activation], network.initial, study.arguments["rule"])
+    return finish(study, out, json, store, shard)

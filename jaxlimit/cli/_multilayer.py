@@ -5,9 +5,8 @@ from typing import Annotated
 
 from jaxlimit import studies
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, runs
-from jaxlimit.cli._output import prepare, progress_bar
-from jaxlimit.cli._points import points_table, require_inputs
-from jaxlimit.cli._study import finish, merged, right_kinds
+from jaxlimit.cli._points import points_table
+from jaxlimit.cli._study import built, finish, merged, right_kinds
 
 
 @runs.command
@@ -34,6 +33,8 @@ def multilayer(
     ts: Annotated[list[float] | None, Many] = None,
     end: float | None = None,
     seed: Annotated[int | None, Whole] = None,
+    store: Path | None = None,
+    shard: str | None = None,
     out: Path = Path("jaxlimit-multilayer"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -88,6 +89,10 @@ def multilayer(
         How long networks train for the loss to vanish.
     seed
         Seed of all randomness.
+    store
+        Folder in which all networks are kept: a run that was stopped goes on, and a report needs no simulation.
+    shard
+        i/n: one of n processes, i from 0, that share the work in one store.
     out
         Folder for the results; files of an earlier run are replaced.
     json
@@ -114,10 +119,4 @@ def multilayer(
     settings, _ = merged(studies.multilayer_settings, config, flags)
     with right_kinds():
         settings["data"] = points_table(settings["data"], None, data, points, inputs, bias)
-        require_inputs(settings["data"])
-        settings["data"] = studies.data_settings(settings["data"])
-        problem, arguments = studies.multilayer_problem(settings), studies.multilayer_arguments(settings)
-    prepare(out)
-    with progress_bar("simulating") as progress:
-        outcome = studies.multilayer(problem, **arguments, progress=progress)
-    return finish(outcome, settings, out, json)
+    return finish(built(settings, studies.multilayer_from), out, json, store, shard)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from jaxlimit import studies
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs
-from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._study import built, finish, settings_for
 
 
@@ -33,6 +32,8 @@ def normalisation(
     learning_rate: float | None = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
+    store: Path | None = None,
+    shard: str | None = None,
     out: Path = Path("jaxlimit-normalisation"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -85,6 +86,10 @@ def normalisation(
         Seed of all randomness.
     dtype
         float32 or float64.
+    store
+        Folder in which all networks are kept: a run that was stopped goes on, and a report needs no simulation.
+    shard
+        i/n: one of n processes, i from 0, that share the work in one store.
     out
         Folder for the results; files of an earlier run are replaced.
     json
@@ -109,12 +114,7 @@ def normalisation(
     }
     where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
     settings = settings_for(studies.normalisation_settings, config, flags, where)
-    (problem, arguments), settings = built(
-        settings, lambda full: (studies.problem_from(full), studies.normalisation_arguments(full))
-    )
-    network = studies.network_from(settings)
-    require_rule([network.activation], network.initial, arguments["rule"])
-    prepare(out)
-    with progress_bar("simulating") as progress:
-        outcome = studies.normalisation(problem, **arguments, progress=progress)
-    return finish(outcome, settings, out, json)
+    study = built(settings, studies.normalisation_from)
+    network = studies.network_from(study.settings)
+    require_rule([network.activation], network.initial, study.arguments["rule"])
+    return finish(study, out, json, store, shard)

@@ -44,11 +44,13 @@ def write(outcome: Report, settings: dict[str, Any], out: Path) -> None:
         images[panel.name] = next(path for path in paths if path.suffix == ".png").read_bytes()
     (out / "report.html").write_text(report.html(outcome, images), encoding="utf-8")
     np.savez_compressed(out / "samples.npz", **outcome.arrays)
-    (out / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    (out / "claims.json").write_text(json.dumps(_plain(outcome, settings), indent=2) + "\n", encoding="utf-8")
+    named = {key: outcome.configuration[key] for key in ("spec_id",) if key in outcome.configuration}
+    (out / "config.json").write_text(json.dumps({**named, **settings}, indent=2) + "\n", encoding="utf-8")
+    (out / "claims.json").write_text(json.dumps(plain(outcome, settings), indent=2) + "\n", encoding="utf-8")
 
 
-def _plain(outcome: Report, settings: dict[str, Any]) -> dict[str, Any]:
+def plain(outcome: Report, settings: dict[str, Any]) -> dict[str, Any]:
+    """Claims, remarks, configuration and settings, ready for JSON."""
     return {
         "title": outcome.title,
         "source": outcome.source,
@@ -61,7 +63,7 @@ def _plain(outcome: Report, settings: dict[str, Any]) -> dict[str, Any]:
 
 def print_json(outcome: Report, settings: dict[str, Any]) -> None:
     """One object with claims, remarks, configuration and settings."""
-    print(json.dumps(_plain(outcome, settings), indent=2, ensure_ascii=False))
+    print(json.dumps(plain(outcome, settings), indent=2, ensure_ascii=False))
 
 
 def print_table(outcome: Report, out: Path | None) -> None:

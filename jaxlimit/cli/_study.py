@@ -2,20 +2,23 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxlimit import studies
+from jaxlimit import studies, sweeps
 from jaxlimit._arguments import require
 from jaxlimit.claims import Report
 from jaxlimit.cli._app import settings_from, table
-from jaxlimit.cli._output import print_json, print_table, write
+from jaxlimit.cli._output import prepare, print_json, print_table, progress_bar, write
 from jaxlimit.cli._points import points_table, require_inputs
 
 TABLES = {"activation": "name", "rule": "name", "c": "law", "w": "law", "loss": "name", "losses": "name"}
 """Flags that stand for a table, or for a list of them, with the key of its name."""
+STUDIES = "studies"
+"""The folder within a store that has the settings of its studies."""
 
 
 def merged(
@@ -26,6 +29,7 @@ def merged(
     float64 is switched on where it is asked for.
     """
     given = {} if config is None else settings_from(config)
+    given.pop("spec_id", None)  # that of an earlier run, whose settings flags may change
     settings = resolved({**given, **{key: _typed(key, value) for key, value in flags.items() if value is not None}})
     if settings.get("dtype") == "float64":
         jax.config.update("jax_enable_x64", True)  # this process is ours, and nothing has been computed yet
@@ -60,14 +64,11 @@ def right_kinds() -> Iterator[None]:
         raise ValueError(f"Argument `config` must have values of the right kind, but {error}.") from error
 
 
-def built(settings: dict[str, Any], make: Callable[[dict[str, Any]], Any]) -> tuple[Any, dict[str, Any]]:
-    """What `make` builds from the settings, and the settings with every default written out."""
+def built(settings: dict[str, Any], make: Callable[[dict[str, Any]], studies.Study]) -> studies.Study:
+    """The study that settings describe; what does not fit is refused by the names of settings and flags."""
     with right_kinds():
         require_inputs(settings["data"])
-        settings["data"] = studies.data_settings(settings["data"])
-        found = make(settings)
-        full = studies.complete_settings({"rule": None, **settings})
-    return found, {key: full[key] for key in settings}
+        return make(settings)
 
 
 def _typed(key: str, value: Any) -> Any:
@@ -79,11 +80,44 @@ def _typed(key: str, value: Any) -> Any:
     )
 
 
-def finish(outcome: Report, settings: dict[str, Any], out: Path, json: bool) -> int:
-    """Write the files, print the outcome, and say whether a claim is VIOLATED."""
-    write(outcome, settings, out)
+def shard_from(text: str | None, store: Path | None) -> tuple[int, int]:
+    """i/n, as typed; all of the work where there is none."""
+    if text is None:
+        return 0, 1
+    require(store is not None, "shard", "come with --store", "there is none to share")
+    first, _, second = text.partition("/")
+    whole = first.isdecimal() and second.isdecimal()
+    require(whole, "shard", "read i/n, as in 0/16", f"it is {text!r}")
+    return int(first), int(second)
+
+
+def outcome_of(study: studies.Study, store: studies.RunStore | None) -> Report:
+    """Run a study, with its simulations in the store; the report names its settings by their digest."""
+    run: Callable[..., Report] = getattr(studies, study.name)
+    with progress_bar("simulating") as progress:
+        found = run(study.problem, **study.arguments, store=store, progress=progress)
+    return replace(found, configuration={**found.configuration, "spec_id": study.spec_id})
+
+
+def finish(study: studies.Study, out: Path, json: bool, store: Path | None, shard: str | None) -> int:
+    """Run a study, write the files, print the outcome, and say whether a claim is VIOLATED."""
+    share = shard_from(shard, store)
+    kept = None if store is None else studies.RunStore(store, share)
+    prepare(out)
+    if kept is not None:
+        keep(kept.folder, study)
+    outcome = outcome_of(study, kept)
+    write(outcome, study.settings, out)
     if json:
-        print_json(outcome, settings)
+        print_json(outcome, study.settings)
     else:
         print_table(outcome, out)
     return int(outcome.violated)
+
+
+def keep(folder: Path, study: studies.Study) -> None:
+    """Write the settings of a study into its store, from which `jaxlimit report` makes it again."""
+    path = folder / STUDIES / f"{study.spec_id}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        sweeps.write_whole(path, study.text.encode())

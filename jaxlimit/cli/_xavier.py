@@ -5,7 +5,6 @@ from typing import Annotated
 
 from jaxlimit import studies
 from jaxlimit.cli._app import Flag, Many, Whole, Wholes, require_rule, runs
-from jaxlimit.cli._output import prepare, progress_bar
 from jaxlimit.cli._study import built, finish, settings_for
 
 
@@ -30,6 +29,8 @@ def xavier(
     learning_rate: float | None = None,
     seed: Annotated[int | None, Whole] = None,
     dtype: str | None = None,
+    store: Path | None = None,
+    shard: str | None = None,
     out: Path = Path("jaxlimit-xavier"),
     json: Annotated[bool, Flag] = False,
 ) -> int:
@@ -76,6 +77,10 @@ def xavier(
         Seed of all randomness.
     dtype
         float32 or float64.
+    store
+        Folder in which all networks are kept: a run that was stopped goes on, and a report needs no simulation.
+    shard
+        i/n: one of n processes, i from 0, that share the work in one store.
     out
         Folder for the results; files of an earlier run are replaced.
     json
@@ -97,12 +102,7 @@ def xavier(
     }
     where = {"data": data, "classes": classes, "points": points, "inputs": inputs, "bias": bias}
     settings = settings_for(studies.resolved_settings, config, flags, where)
-    (problem, arguments), settings = built(
-        settings, lambda full: (studies.problem_from(full), studies.xavier_arguments(full))
-    )
-    network = studies.network_from(settings)
-    require_rule([network.activation], network.initial, arguments["rule"])
-    prepare(out)
-    with progress_bar("simulating") as progress:
-        outcome = studies.xavier(problem, **arguments, progress=progress)
-    return finish(outcome, settings, out, json)
+    study = built(settings, studies.xavier_from)
+    network = studies.network_from(study.settings)
+    require_rule([network.activation], network.initial, study.arguments["rule"])
+    return finish(study, out, json, store, shard)

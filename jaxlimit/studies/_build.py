@@ -6,19 +6,20 @@ Names in settings are public class names, looked up with getattr in the room the
 import copy
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxlimit import activations, data, initial, kernels
+from jaxlimit import activations, data, initial, kernels, losses
 from jaxlimit._arguments import instance, require
 from jaxlimit._typing import RandomKey
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.studies._definiteness import ACTIVATIONS
+from jaxlimit.studies._study import Study
 from jaxlimit.studies._xavier import TIMES, WIDTHS
 
 XAVIER: dict[str, Any] = {
@@ -48,6 +49,14 @@ DEFINITENESS: dict[str, Any] = {
 }
 """Defaults of ``jaxlimit run definiteness`` and ``jaxlimit certify``; `activation` is a list of tables."""
 
+OBJECTS: dict[str, tuple[ModuleType, str, type]] = {
+    "rule": (kernels, "name", kernels.AbstractRule),
+    **dict.fromkeys(("activation", "beside"), (activations, "name", activations.AbstractActivation)),
+    **dict.fromkeys(("loss", "losses"), (losses, "name", losses.AbstractLoss)),
+    **dict.fromkeys(("c", "w", "first", "middle", "last"), (initial, "law", initial.AbstractLaw)),
+}
+"""Settings that are tables, or lists of them: the room in which a class is named, the key of its name, its kind."""
+
 
 def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] = XAVIER) -> dict[str, Any]:
     """Defaults with the given settings put over them; a table replaces the default table as a whole.
@@ -57,7 +66,17 @@ def resolved_settings(settings: Mapping[str, Any], defaults: Mapping[str, Any] =
     require(isinstance(settings, Mapping), "config", "be a table", f"it is {settings!r}")
     unknown = sorted(set(settings) - set(defaults))
     require(not unknown, "config", f"have keys among {sorted(defaults)}", f"it also has {unknown}")
-    return {**copy.deepcopy(dict(defaults)), **copy.deepcopy(dict(settings))}
+    given = {key: like(defaults[key], value) for key, value in copy.deepcopy(dict(settings)).items()}
+    return {**copy.deepcopy(dict(defaults)), **given}
+
+
+def like(default: Any, value: Any) -> Any:
+    """1 is 1.0 where a real number is meant, and a tuple a list: one computation, one text."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, list) and isinstance(value, list | tuple) and default and isinstance(default[0], float):
+        return [like(default[0], one) for one in value]
+    return list(value) if isinstance(value, tuple) else value
 
 
 def definiteness_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,22 +96,30 @@ def network_from(settings: Mapping[str, Any]) -> Shallow:
 
 
 def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Resolved settings with every default of the rule, laws and activations that they name written out."""
+    """Resolved settings with every default of the classes that they name written out: of rules, laws, activations…"""
     full = dict(settings)
-    for key, room, field in (("rule", kernels, "name"), ("c", initial, "law"), ("w", initial, "law")):
-        if settings[key] is not None:
-            full[key] = _completed(room, _table(settings, key), field)
-    given = settings["activation"]
-    many = isinstance(given, list)
-    tables = [_completed(activations, one, "name") for one in (given if many else [given])]
-    return {**full, "activation": tables if many else tables[0]}
+    for key, where in OBJECTS.items():
+        given = settings.get(key)
+        if isinstance(given, list | tuple):
+            full[key] = [_complete(key, one, *where) for one in given]
+        elif given is not None:
+            full[key] = _complete(key, given, *where)
+    return full
 
 
-def _completed(room: ModuleType, table: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """The table with the defaults of its class that a settings file can hold."""
-    parameters = inspect.signature(getattr(room, table[field])).parameters.values()
+def _complete(key: str, table: Any, room: ModuleType, field: str, kind: type) -> dict[str, Any]:
+    named(room, table, key, field, kind)  # what is wrong with it is said in its words
+    return completed(room, table, field)
+
+
+def completed(room: ModuleType, table: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """The table with the defaults of its class that a settings file can hold, and numbers of the kind it keeps."""
+    kind = getattr(room, table[field])
+    parameters = inspect.signature(kind).parameters.values()
     plain = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str | list | tuple)}
-    return {**plain, **table}
+    # A signature shows what a converter takes, the class what it keeps.
+    real = {name for name, kept in inspect.get_annotations(kind).items() if kept is float}
+    return {name: like(0.0 if name in real else plain.get(name), one) for name, one in {**plain, **table}.items()}
 
 
 def data_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +177,22 @@ def xavier_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
         "ts": settings["ts"],
         "rule": rule,
     }
+
+
+def study_from(
+    name: str,
+    settings: Mapping[str, Any],
+    problem: Callable[[Mapping[str, Any]], Problem],
+    arguments: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> Study:
+    """The study of this name, with what these two functions make of its settings, and the settings in full."""
+    full = complete_settings({**settings, "data": data_settings(_table(settings, "data"))})
+    return Study(name, full, problem(full), arguments(full))
+
+
+def xavier_from(settings: Mapping[str, Any]) -> Study:
+    """The study `xavier` that resolved settings describe. Raises ``ValueError`` for settings that do not fit."""
+    return study_from("xavier", settings, problem_from, xavier_arguments)
 
 
 def definiteness_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,20 @@ from jaxlimit._arguments import natural_number, require
 from jaxlimit.data import Data
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import MeanField
-from jaxlimit.studies._build import XAVIER, data_from, problem_from, resolved_settings, rule_from, shared_arguments
+from jaxlimit.studies._build import (
+    XAVIER,
+    data_from,
+    problem_from,
+    resolved_settings,
+    rule_from,
+    shared_arguments,
+    study_from,
+)
 from jaxlimit.studies._mean_field import MEASURE_REPLICAS, MEASURE_WIDTHS, REPLICAS
 from jaxlimit.studies._mean_field import TIMES as MEAN_FIELD_TIMES
 from jaxlimit.studies._mean_field import WIDTHS as MEAN_FIELD_WIDTHS
 from jaxlimit.studies._normalisation import GAMMAS, SCALING_TIMES, SCALING_WIDTHS
+from jaxlimit.studies._study import Study
 
 HELD_OUT = 100
 """Digits to test on, where the data are digits."""
@@ -75,6 +84,16 @@ def mean_field_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
         "particles",
     )
     return {**shared_arguments(settings), **{name: settings[name] for name in names}}
+
+
+def mean_field_from(settings: Mapping[str, Any]) -> Study:
+    """The study `mean_field` that resolved settings describe. Raises ``ValueError`` for settings that do not fit."""
+    return study_from("mean_field", settings, mean_field_problem, mean_field_arguments)
+
+
+def normalisation_from(settings: Mapping[str, Any]) -> Study:
+    """The study `normalisation` that resolved settings describe. Raises ``ValueError`` for settings that do not fit."""
+    return study_from("normalisation", settings, problem_from, normalisation_arguments)
 
 
 def normalisation_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The mean-field limit put to the test: large numbers, fluctuations from both sources, and a measure that moves."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,12 @@ from jaxlimit.networks import Neurons
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import Xavier
-from jaxlimit.simulation import AbstractMethod, simulate
+from jaxlimit.simulation import AbstractMethod
+from jaxlimit.studies._call import Call
 from jaxlimit.studies._mean_field_claims import Evidence, claims
 from jaxlimit.studies._mean_field_panels import panels
+from jaxlimit.studies._run_store import RunStore, simulated
 from jaxlimit.studies._scatter import FEWEST_NETWORKS
-from jaxlimit.studies._shares import Shares
 
 WIDTHS = (32, 64, 128, 256, 512)
 TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -46,6 +48,7 @@ def mean_field(
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
+    store: RunStore | str | Path | None = None,
 ) -> Report:
     """Test the law of large numbers and the central limit theorem at γ = 1, and what sets mean field apart.
 
@@ -57,7 +60,8 @@ def mean_field(
     particles, and its own error counts as a floor below which no rate is fitted and as part of every doubt.
 
     The two claims on variances HOLD from 4096 `replicas` on and are VIOLATED from 1000 on. A claim on networks some of
-    which diverged is UNDECIDED: those left are the tame ones.
+    which diverged is UNDECIDED: those left are the tame ones. With a `store`, a `RunStore` or its folder, networks are
+    kept there and never simulated twice.
 
     Raises ``ValueError`` for bad arguments, among them a scaling that is not `MeanField()` and fewer than 8 networks
     for a rate, before anything is simulated. Source: references `mean_field`.
@@ -95,9 +99,8 @@ def mean_field(
     runs += [_Run(problem, at_law, replicas, 2), _Run(problem, at_law, replicas, 5, {"batch": None})]
     runs += [_Run(problem, w, measure_replicas, 3, ends) for w in measured_at]
     runs += [_Run(xavier, w, measure_replicas, 4, ends) for w in measured_at if random_start]
-    shares = Shares(progress, [float(run.replicas) * run.width**2 for run in runs])
-    samples = [
-        simulate(
+    calls = [
+        Call(
             run.problem,
             run.width,
             replicas=run.replicas,
@@ -105,11 +108,11 @@ def mean_field(
             method=method,
             dtype=dtype,
             devices=devices,
-            progress=shares.part(position),
             **{"ts": times, **run.changes},
         )
-        for position, run in enumerate(runs)
+        for run in runs
     ]
+    samples = list(simulated(calls, store, progress))
 
     def of(stream: int) -> tuple[Samples, ...]:
         return tuple(found for run, found in zip(runs, samples, strict=True) if run.stream == stream)

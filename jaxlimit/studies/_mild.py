@@ -1,6 +1,7 @@
 """Mildly parameterised networks put to the test: which neurons learn, how fast the loss falls at first, and when."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,7 +28,7 @@ from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.simulation import simulate
+from jaxlimit.studies._call import Call
 from jaxlimit.studies._mild_checks import require_room, require_stable, tail_steps
 from jaxlimit.studies._mild_claims import claims
 from jaxlimit.studies._mild_evidence import (
@@ -40,7 +41,7 @@ from jaxlimit.studies._mild_evidence import (
     untrained,
 )
 from jaxlimit.studies._mild_panels import panels
-from jaxlimit.studies._shares import Shares
+from jaxlimit.studies._run_store import RunStore, simulated
 
 WIDTHS = (16, 64, 256, 1024, 10_000)
 NARROW = (2, 4, 8)
@@ -72,6 +73,7 @@ def mild(
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
+    store: RunStore | str | Path | None = None,
 ) -> Report:
     """Test the early stage of training: networks a little wider than log n, gradient descent on all points.
 
@@ -89,7 +91,8 @@ def mild(
 
     Raises ``ValueError`` for bad arguments, among them a scaling that is not `FixedStep`, a learning rate other than 1,
     labels that are not ±1, steps beyond stability, and laws of the start that `initial_descent_rate` and
-    `empty_true_living` refuse, before anything is simulated. Source: references `mild`.
+    `empty_true_living` refuse, before anything is simulated. With a `store`, a `RunStore` or its folder, networks are
+    kept there and never simulated twice. Source: references `mild`.
 
         >>> import jax, jaxlimit as jl
         >>> law = jl.Initial(jl.initial.Rademacher(), jl.initial.Normal(0, 0.001), width_power=-0.5)
@@ -141,22 +144,7 @@ def mild(
     runs += [Run(still, width, plan.at(5, width), np.zeros(1), starts, look) for width in begun]
     slow = [at_eta(one.problem, tail_eta) for one in predictions if isinstance(one.problem.loss, Exponential)]
     runs += [Run(one, tail_width, plan.at(6, 0), last, replicas) for one in slow]
-    shares = Shares(progress, [run.work for run in runs])
-    found = [
-        simulate(
-            run.problem,
-            run.width,
-            run.stops,
-            replicas=run.replicas,
-            key=run.key,
-            observe=run.observe,
-            batch=None,
-            dtype=dtype,
-            devices=devices,
-            progress=shares.part(position),
-        )
-        for position, run in enumerate(runs)
-    ]
+    found = list(simulated([_call(run, dtype, devices) for run in runs], store, progress))
     each = len(plan.training(predictions[0], data))
     early = [plan.gathered(one, found[k * each : (k + 1) * each]) for k, one in enumerate(predictions)]
     rest = found[each * len(early) :]
@@ -203,6 +191,11 @@ def mild(
         },
         remarks=remarks,
     )
+
+
+def _call(run: Run, dtype: Any, devices: Sequence[jax.Device] | None) -> Call:
+    settings: dict[str, Any] = {"observe": run.observe, "batch": None, "dtype": dtype, "devices": devices}
+    return Call(run.problem, run.width, run.stops, run.replicas, run.key, **settings)
 
 
 def _increasing(name: str, given: ArrayLike) -> tuple[float, ...]:

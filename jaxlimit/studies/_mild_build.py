@@ -8,8 +8,9 @@ from jaxlimit._arguments import require
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings, shared_arguments
+from jaxlimit.studies._build import activation_from, data_from, named, resolved_settings, shared_arguments, study_from
 from jaxlimit.studies._mild import ETAS, LOSSES, NARROW, START_WIDTHS, TAIL_TIMES, WIDTHS
+from jaxlimit.studies._study import Study
 
 MILD: dict[str, Any] = {
     "data": {"source": "aligned", "points": 20, "inputs": 10, "bias": False},
@@ -54,6 +55,11 @@ def mild_problem(settings: Mapping[str, Any]) -> Problem:
     law = initial.Initial(c, w, settings["width_power"])
     network = Shallow(activation_from(settings["activation"]), law)
     return Problem(data_from(settings["data"]), network, FixedStep(settings["eta"], settings["gamma"]))
+
+
+def mild_from(settings: Mapping[str, Any]) -> Study:
+    """The study `mild` that resolved settings describe. Raises ``ValueError`` for settings that do not fit."""
+    return study_from("mild", settings, mild_problem, mild_arguments)
 
 
 def mild_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

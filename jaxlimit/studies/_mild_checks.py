@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from jaxlimit import simulation
 from jaxlimit._arguments import STEP_LIMIT, require
 from jaxlimit._lanes import available_on_host, cores
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import simulate
 from jaxlimit.studies._mild_evidence import FINER, Plan, Prediction, at_eta, step_of, steps_until, with_large_w
 from jaxlimit.studies._mild_steps import largest_eigenvalue
 
@@ -88,8 +88,8 @@ def require_stable(plan: Plan, predictions: Sequence[Prediction], devices: Seque
     _stable("eta", with_large_w(one.finer, sets), sets, plan.of_sets(), curvature, devices)
     for width in (*plan.widths, *plan.narrow):
         _stable("eta", given, width, plan.at(2, width), curvature, devices)
-    for k, eta in enumerate(plan.etas):
-        _stable("etas", at_eta(given, eta), plan.step_width, plan.at(4, k), curvature, devices)
+    for eta in plan.etas:
+        _stable("etas", at_eta(given, eta), plan.step_width, plan.at(4, eta), curvature, devices)
 
 
 def _stable(
@@ -101,6 +101,6 @@ def _stable(
     require(step <= 2.0, name, must, f"a step of {eta:g} at width {width} gives {step:.3g}")
     if step > NEAR:
         try:
-            simulate(problem, width, [0.0], replicas=1, key=key, batch=None, devices=devices)
+            simulation.plan(problem, width, [0.0], key=key, batch=None, devices=devices)
         except ValueError as error:
             raise ValueError(str(error).replace("`learning_rate`", f"`{name}`")) from None

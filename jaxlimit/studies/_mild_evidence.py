@@ -28,6 +28,7 @@ from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
 from jaxlimit.studies._mild_steps import small_step
+from jaxlimit.studies._streams import stream
 
 LARGE = 4.0
 """|w_k| over |c_k|, in root mean square, of the networks that do not satisfy |c_k| ≥ |w_k|, for contrast."""
@@ -106,11 +107,6 @@ class Run(NamedTuple):
     stops: Any
     replicas: int
     observe: Any = None
-
-    @property
-    def work(self) -> float:
-        """Neuron-steps of all replicas, and one more for the start."""
-        return float(self.replicas) * self.width * (1.0 + float(self.stops[-1]))
 
 
 def at_eta(problem: Problem, eta: float) -> Problem:
@@ -205,9 +201,9 @@ class Plan(NamedTuple):
         """The draws of the networks whose sets are followed."""
         return jax.random.fold_in(self.key, 1)
 
-    def at(self, stream: int, number: int) -> RandomKey:
+    def at(self, *labels: float) -> RandomKey:
         """Draws of their own for every width or step: fits and verdicts take their errors as independent."""
-        return jax.random.fold_in(jax.random.fold_in(self.key, stream), number)
+        return stream(self.key, *labels)
 
     def training(self, one: Prediction, data: Data) -> list[Run]:
         """The networks of one loss: over the steps, over the widths, one small step, with their sets, with a large w.
@@ -217,8 +213,7 @@ class Plan(NamedTuple):
         given, looked, count = one.problem, Observables(data), self.replicas
         every, two = stops(one.end, step_of(given)), np.arange(2.0)
         steps = [
-            Run(at_eta(given, eta), self.step_width, self.at(4, k), stops(one.end, eta), count)
-            for k, eta in enumerate(self.etas)
+            Run(at_eta(given, eta), self.step_width, self.at(4, eta), stops(one.end, eta), count) for eta in self.etas
         ]
         widths = [Run(given, width, self.at(2, width), every, count) for width in (*self.widths, *self.narrow)]
         first = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,14 +27,15 @@ from jaxlimit.data import Data
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.losses import SquaredError
 from jaxlimit.networks import Linearised, Shallow
-from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.simulation import AbstractMethod, simulate
+from jaxlimit.simulation import AbstractMethod, plan
+from jaxlimit.studies._call import Call
 from jaxlimit.studies._min_norm_claims import claims
 from jaxlimit.studies._min_norm_evidence import Evidence, Limit, Paths, Series, beside_solutions, parameters, with_noise
 from jaxlimit.studies._min_norm_panels import panels
-from jaxlimit.studies._shares import Shares
+from jaxlimit.studies._run_store import RunStore, simulated
+from jaxlimit.studies._streams import stream
 
 MIN_NORM_WIDTHS = (1000, 2000, 5000, 10000)
 MIN_NORM_STEPS = 1000
@@ -68,6 +69,7 @@ def min_norm(
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
+    store: RunStore | str | Path | None = None,
 ) -> Report:
     """Test where full gradient descent of wide networks goes, and what that says of new points.
 
@@ -88,7 +90,8 @@ def min_norm(
     which is 1e-4 of it for 2000 steps in float32. Raises ``ValueError`` for bad arguments, among them a scaling that is
     not `FixedStep` with γ = 1/2, points of unequal weight, a loss other than `SquaredError`, a kernel that is not
     proved positive definite, fewer than 10 steps, and a step that is unstable or trains nothing, before anything is
-    simulated. Source: references `min_norm`, `arora2019`.
+    simulated. With a `store`, a `RunStore` or its folder, networks are kept there and never simulated twice. Source:
+    references `min_norm`, `arora2019`.
 
         >>> import jax, jaxlimit as jl
         >>> law = jl.Initial(c=jl.initial.Rademacher())
@@ -125,39 +128,43 @@ def min_norm(
     problems = [given, *(replace(given, network=replace(network, activation=one)) for one in chosen)]
     _require_room(sizes[-1], replicas, ts.size, given.data.inputs, dtype)
 
-    def own_key(k: int, position: int) -> RandomKey:
+    def own_key(k: int, width: int) -> RandomKey:
         # Independent keys for every run: fits and verdicts take their errors as independent.
-        return jax.random.fold_in(jax.random.fold_in(key, k), position)
+        return stream(key, k, width)
 
     for k, one in enumerate(problems):
-        for position, width in enumerate(sizes):
-            # No step is taken: what is refused is refused before the first network is trained.
-            simulate(one, width, [0.0], replicas=1, key=own_key(k, position), batch=None, dtype=dtype, devices=devices)
+        for width in sizes:
+            # What is refused is refused before the first network is trained.
+            plan(one, width, [0.0], key=own_key(k, width), batch=None, dtype=dtype, devices=devices)
     linear = replace(given, network=Linearised(network))
-    twice = [2 if coupled and k == 0 else 1 for k in range(len(problems))]
-    work = [float(width * replicas) for copies in twice for width in sizes for _ in range(copies)]
-    parts, turns = Shares(progress, work), count()
+    calls = []
+    for k, one in enumerate(problems):
+        for width in sizes:
+            training = Call(
+                one,
+                width,
+                ts,
+                replicas,
+                own_key(k, width),
+                at=at if k == 0 else None,
+                batch=None,
+                dtype=dtype,
+                devices=devices,
+            )
+            calls.append(training._replace(method=method, observe=parameters))
+            if coupled and k == 0:
+                # The same key: the same start, replica by replica.
+                calls.append(training._replace(problem=linear))
+    # One width after the other: parameters at all times are large.
+    found = simulated(calls, store, progress)
 
-    def run(k: int, position: int) -> Paths:
-        shared: Any = {
-            "replicas": replicas,
-            "key": own_key(k, position),
-            "at": at if k == 0 else None,
-            "batch": None,
-            "dtype": dtype,
-            "devices": devices,
-        }
-
-        def trained(one: Problem, **settings: Any) -> Samples:
-            return simulate(one, sizes[position], ts, progress=parts.part(next(turns)), **shared, **settings)
-
-        samples = trained(problems[k], method=method, observe=parameters)
-        # The same key: the same start, replica by replica.
-        twins = trained(linear) if coupled and k == 0 else None
+    def run(k: int) -> Paths:
+        samples = next(found)
+        twins = next(found) if coupled and k == 0 else None
         return beside_solutions(problems[k], samples, limit if k == 0 else None, twins)
 
     series = tuple(
-        Series(one, one.network.activation, tuple(run(k, position) for position in range(len(sizes))))  # type: ignore[attr-defined]
+        Series(one, one.network.activation, tuple(run(k) for _ in sizes))  # type: ignore[attr-defined]
         for k, one in enumerate(problems)
     )
     evidence = Evidence(given, series, limit, sizes, ts, replicas, noise)

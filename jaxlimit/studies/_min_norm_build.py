@@ -11,8 +11,18 @@ from jaxlimit.data import Data
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import FixedStep
-from jaxlimit.studies._build import data_from, named, network_from, resolved_settings, rule_from, shared_arguments
+from jaxlimit.studies._build import (
+    data_from,
+    data_settings,
+    named,
+    network_from,
+    resolved_settings,
+    rule_from,
+    shared_arguments,
+    study_from,
+)
 from jaxlimit.studies._min_norm import MIN_NORM_REPLICAS, MIN_NORM_STEPS, MIN_NORM_WIDTHS, NOISE
+from jaxlimit.studies._study import Study
 
 MIN_NORM: dict[str, Any] = {
     "data": {"source": "polynomial", "points": 100, "inputs": 5, "power": 2, "bias": True},
@@ -54,6 +64,16 @@ def min_norm_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def min_norm_problem(settings: Mapping[str, Any]) -> Problem:
     """The problem that resolved settings describe, with steps of size `eta` of the mean loss."""
     return Problem(_points(settings)[0], _network(settings), FixedStep(settings["eta"]))
+
+
+def min_norm_from(settings: Mapping[str, Any]) -> Study:
+    """The study `min_norm` that resolved settings describe. Raises ``ValueError`` for settings that do not fit."""
+    labels = settings["labels"]
+    try:
+        full = None if labels is None else data_settings(instance("labels", labels, dict, "be a table"))
+    except ValueError as error:  # it is this table that is wrong, not `data`
+        raise ValueError(str(error).replace("Argument `data", "Argument `labels", 1)) from error
+    return study_from("min_norm", {**settings, "labels": full}, min_norm_problem, min_norm_arguments)
 
 
 def min_norm_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

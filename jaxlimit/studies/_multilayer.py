@@ -2,11 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxlimit._arguments import (
     instance,
@@ -19,19 +23,21 @@ from jaxlimit._arguments import (
     widths_in_order,
 )
 from jaxlimit._lanes import Progress
-from jaxlimit._typing import ArrayLike, RandomKey
+from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.claims import Report
 from jaxlimit.initial import AbstractEmbedding, IndependentLayers
 from jaxlimit.losses import AbstractLoss, BoundedQuadratic, Huber
-from jaxlimit.networks import Multilayer
+from jaxlimit.networks import AbstractNetwork, Layers, Multilayer
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import simulate
+from jaxlimit.simulation import plan
+from jaxlimit.studies._call import Call
 from jaxlimit.studies._diverged import finite
 from jaxlimit.studies._multilayer_checks import laws, require_reached, with_network, with_step
 from jaxlimit.studies._multilayer_claims import claims
-from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Training, distances, everything, network_run
+from jaxlimit.studies._multilayer_evidence import Coupling, Evidence, Training, distances, everything
 from jaxlimit.studies._multilayer_panels import panels
+from jaxlimit.studies._run_store import RunStore, simulated
 
 WIDTHS = (16, 32, 64, 128)
 SPREAD_WIDTHS = (64, 128, 256, 512)
@@ -62,6 +68,7 @@ def multilayer(
     end: float = 100.0,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
+    store: RunStore | str | Path | None = None,
 ) -> Report:
     """Test the mean-field limit of networks with several hidden layers, all of them equally wide.
 
@@ -80,6 +87,8 @@ def multilayer(
     loss of the problem, its laws of w_1 and w_L and, in the middle, that of w_2. They have no biases, and schedules
     that differ between layers give way to 1. A problem with `CorrelatedLayers` is cured by its own; its independent
     counterparts draw the middle from N(m, 1) with m its `mean`, or 1 where that is 0.
+
+    With a `store`, a `RunStore` or its folder, networks are kept there and never simulated twice.
 
     A claim on networks some of which diverged is UNDECIDED, because those that are left are the tame ones, and so is a
     rate of distances that do not vary.
@@ -137,53 +146,57 @@ def multilayer(
         for name, (law, layers) in compared.items()
     }
     trained = [dataclasses.replace(problem, loss=loss) for loss in chosen]
-    # At time 0 nothing is trained, but every step is found stable or refused.
+    # Every step is found stable or refused before anything is trained.
     for one, n, batch in (
         (finer[0], own, 1),
         *((p, spread_sizes[0], None) for p in others.values()),
         *((p, wide, None) for p in trained),
     ):
         depth = one.network.layers - 1  # type: ignore[attr-defined]
-        simulate(one, (n,) * depth, [0.0], replicas=1, key=key, batch=batch, devices=devices)
+        plan(one, (n,) * depth, [0.0], key=key, batch=batch, devices=devices)
 
-    def run(one: Problem, width: int, count: int, own_key: RandomKey, **changes: Any) -> Samples:
+    def call(one: Problem, width: int, count: int, own_key: RandomKey, **changes: Any) -> Call:
         depth = one.network.layers - 1  # type: ignore[attr-defined]
-        return network_run(one, (width,) * depth, count, own_key, devices, **{"ts": times, **changes})
+        settings = {"ts": times, "observe": everything, "batch": None, "devices": devices, **changes}
+        return Call(one, (width,) * depth, replicas=count, key=own_key, **settings)
 
     # Every width starts from the same key: one limit per replica serves them all.
-    stream = jax.random.fold_in(key, 0)
-    coupling = Coupling(sizes, *distances(problem, sizes, (reference,) * hidden, replicas, times, stream, run))
+    streams = [jax.random.fold_in(key, number) for number in range(6)]
+    calls = [call(problem, n, replicas, streams[0]) for n in sizes]
+    kinds = (("SGD", 1, step_replicas, streams[1]), ("full batch", None, max(8, step_replicas // 2), streams[2]))
+    calls += [call(one, own, many, stream, batch=batch) for _, batch, many, stream in kinds for one in finer]
+    late = np.array([0.0, spread_end])
+    for other in others.values():
+        observe = SecondLayer(other.network, problem.data.x)
+        # Independent networks at every width: the fit takes its errors as independent.
+        each = ((n, jax.random.fold_in(streams[3], n)) for n in spread_sizes)
+        calls += [call(other, n, spread_replicas, own_key, ts=late, observe=observe) for n, own_key in each]
+    saved = trained_to * np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
+    calls += [call(one, wide, loss_replicas, streams[4], ts=saved) for one in trained]
+    found = simulated(calls, store, None if progress is None else work.simulating)
+
+    together = list(islice(found, len(sizes)))
+    coupling = Coupling(sizes, *distances(problem, together, (reference,) * hidden, times, streams[0]))
     work.done()
     steps = {}
-    for name, batch, number in (("SGD", 1, 1), ("full batch", None, 2)):
-        many = step_replicas if batch else max(8, step_replicas // 2)
-        stream = jax.random.fold_in(key, number)
-        found = [distances(one, (own,), (own,) * hidden, many, times, stream, run, batch) for one in finer]
-        steps[name] = Coupling(counts, [each[0][0] for each in found], found[0][1])
+    for name, _, _, stream in kinds:
+        apart = [distances(one, [next(found)], (own,) * hidden, times, stream) for one in finer]
+        steps[name] = Coupling(counts, [each[0][0] for each in apart], apart[0][1])
         work.done()
-    spreads, late = {}, np.array([0.0, spread_end])
-    for name, other in others.items():
-        observe = _second_layer(other.network, problem.data.x)
-        stream = jax.random.fold_in(key, 3)
-        # Independent networks at every width: the fit takes its errors as independent.
-        each = ((n, jax.random.fold_in(stream, n)) for n in spread_sizes)
-        runs = [run(other, n, spread_replicas, own_key, ts=late, observe=observe) for n, own_key in each]
-        spreads[name] = [_unless_diverged(found) for found in runs]
+    spreads = {}
+    for name in others:
+        spreads[name] = [_unless_diverged(samples) for samples in islice(found, len(spread_sizes))]
         work.done()
     trainings = []
     for one in trained:
-        saved = trained_to * np.array([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
-        trainings.append(
-            Training(one, run(one, wide, loss_replicas, jax.random.fold_in(key, 4), ts=saved, observe=everything))
-        )
+        trainings.append(Training(one, next(found)))
         work.done()
-    probes = jax.random.fold_in(key, 5)
-    evidence = Evidence(problem, coupling, steps, spread_sizes, spreads, tuple(trainings), reference, own, probes)
-    found_claims, measured, remarks = claims(evidence)
+    evidence = Evidence(problem, coupling, steps, spread_sizes, spreads, tuple(trainings), reference, own, streams[5])
+    tested, measured, remarks = claims(evidence)
     return Report(
         title="The mean-field limit of networks with several hidden layers",
         source="Nguyen & Pham, arXiv 2001.11443; Pham & Nguyen, arXiv 2006.09355",
-        claims=found_claims,
+        claims=tested,
         panels=panels(evidence, measured),
         arrays=evidence.arrays(measured),
         configuration={
@@ -215,27 +228,38 @@ def multilayer(
 
 
 class _Work:
-    """Counts the parts of the study that are done."""
+    """Progress: half of it simulation, half of it the parts of the study that are done."""
 
     def __init__(self, progress: Progress | None, total: int):
-        self._progress, self._total, self._done = progress, total, 0
+        self._progress, self._total, self._done, self._share = progress, total, 0, 0.0
+
+    def simulating(self, done: float, total: float) -> None:
+        """So much has been simulated."""
+        self._share = done / total
+        self._report()
 
     def done(self) -> None:
-        """One more."""
+        """One more part."""
         self._done += 1
+        self._report()
+
+    def _report(self) -> None:
         if self._progress is not None:
-            self._progress(float(self._done), float(self._total))
+            self._progress(0.5 * (self._share + self._done / self._total), 1.0)
 
 
-def _second_layer(network: Any, x: Any) -> Any:
+class SecondLayer(eqx.Module):
     """Standard deviation over neurons of H_2 [points], and of its change since the start."""
-    inputs = jnp.asarray(x, jnp.float32)
 
-    def observe(now: Any, start: Any) -> Any:
+    network: AbstractNetwork
+    x: Float[Host, "points inputs"]
+
+    def __call__(self, now: Layers, start: Layers) -> tuple[jax.Array, jax.Array]:
+        """Called by `simulate` at every save time."""
+        network: Any = self.network
+        inputs = jnp.asarray(self.x, jnp.float32)
         second, before = (network.hidden(p, inputs)[1] for p in (now, start))
         return jnp.std(second, axis=1, ddof=1), jnp.std(second - before, axis=1, ddof=1)
-
-    return observe
 
 
 def _unless_diverged(samples: Samples) -> Any:

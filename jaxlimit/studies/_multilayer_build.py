@@ -8,8 +8,9 @@ from jaxlimit._arguments import positive_integer, require
 from jaxlimit.networks import Multilayer
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import LayerwiseMeanField
-from jaxlimit.studies._build import activation_from, data_from, key_from, named, resolved_settings
+from jaxlimit.studies._build import activation_from, data_from, key_from, named, resolved_settings, study_from
 from jaxlimit.studies._multilayer import LOSSES, RESOLUTIONS, SPREAD_WIDTHS, TIMES, WIDTHS
+from jaxlimit.studies._study import Study
 
 MULTILAYER: dict[str, Any] = {
     "data": {"source": "teacher", "points": 10, "inputs": 10, "bias": False},
@@ -81,6 +82,11 @@ def multilayer_problem(settings: Mapping[str, Any]) -> Problem:
     scaling.schedules(layers)
     loss = named(losses, settings["loss"], "loss", "name", losses.AbstractLoss)
     return Problem(data_from(settings["data"]), network, scaling, loss, settings["learning_rate"])
+
+
+def multilayer_from(settings: Mapping[str, Any]) -> Study:
+    """The study `multilayer` that resolved settings describe. Raises ``ValueError`` for settings that do not fit."""
+    return study_from("multilayer", settings, multilayer_problem, multilayer_arguments)
 
 
 def multilayer_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

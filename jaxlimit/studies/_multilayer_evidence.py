@@ -1,6 +1,6 @@
 """What the multilayer study computes: distances to the limit neuron by neuron, and networks trained to the end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,7 +13,7 @@ from jaxlimit.limits import MultilayerLimit
 from jaxlimit.networks import Layers
 from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import simulate, start_key
+from jaxlimit.simulation import start_key
 from jaxlimit.studies._diverged import finite
 
 TOLERANCE = 1e-6
@@ -92,37 +92,16 @@ def everything(parameters: Layers, start: Layers) -> Layers:
     return parameters
 
 
-def network_run(
-    problem: Problem,
-    width: tuple[int, ...],
-    replicas: int,
-    key: RandomKey,
-    devices: Sequence[jax.Device] | None,
-    ts: Host,
-    observe: Callable[[Any, Any], Any],
-    batch: int | None = None,
-) -> Samples:
-    """Networks of this width, with all points at every step unless told otherwise."""
-    return simulate(problem, width, ts, replicas=replicas, key=key, batch=batch, observe=observe, devices=devices)
-
-
 def distances(
-    problem: Problem,
-    widths: tuple[int, ...],
-    neurons: tuple[int, ...],
-    replicas: int,
-    ts: Host,
-    key: RandomKey,
-    run: Callable[..., Samples],
-    batch: int | None = None,
+    problem: Problem, samples: Sequence[Samples], neurons: tuple[int, ...], ts: Host, key: RandomKey
 ) -> tuple[list[Host], tuple[str, ...]]:
-    """Mean squares [quantities, replicas] per width, and the names of the quantities.
+    """Mean squares [quantities, replicas] of networks of each width, and the names of the quantities.
 
     Replica r starts from the first neurons of its own limit. Where the limit has more neurons than the network, N
     against n, an average over n of its neurons differs from that over all by the share 1 − n/N of the variance that
     independent neurons would have: it is divided out. NaN where the network diverged.
     """
-    samples = [run(problem, n, replicas, key, observe=everything, batch=batch) for n in widths]
+    widths, replicas = [found.width[0] for found in samples], samples[0].replicas
     squares = [np.zeros((problem.network.layers + 1, replicas)) for _ in widths]  # type: ignore[attr-defined]
     kept = [finite(found) for found in samples]
     x = jnp.asarray(problem.data.x, jnp.float32)

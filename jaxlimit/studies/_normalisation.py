@@ -1,6 +1,7 @@
 """The scalings N^{−γ} put to the test: variance, bias, movement of the parameters and test error against γ."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,20 +25,23 @@ from jaxlimit.data import Data
 from jaxlimit.kernels import AbstractRule
 from jaxlimit.limits import SpectralLimit
 from jaxlimit.networks import Neurons
-from jaxlimit.paths import Samples
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import AbstractMethod, simulate
+from jaxlimit.simulation import AbstractMethod
+from jaxlimit.studies._call import Call
 from jaxlimit.studies._normalisation_claims import MARGIN, Evidence, claims
 from jaxlimit.studies._normalisation_panels import panels
 from jaxlimit.studies._normalisation_prediction import FEWEST_PARTICLES, Predictions, at_gamma
+from jaxlimit.studies._run_store import RunStore, simulated
 from jaxlimit.studies._scatter import FEWEST_NETWORKS
-from jaxlimit.studies._shares import Shares
+from jaxlimit.studies._streams import stream
 
 GAMMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SCALING_WIDTHS = (64, 128, 256, 512)
 SCALING_TIMES = (0.0, 1.0, 2.0)
 FEWEST_STEPS = 10
 """Before that, the noise of single samples moves a neuron as much as the gradient does, with another exponent."""
+LAW, PATHS = 0, 1
+"""Streams of the networks for the law, and of those for rates and test errors."""
 ROUNDING = 0.2 * MARGIN
 """Of an exponent, by times that are rounded to whole steps."""
 
@@ -59,6 +63,7 @@ def normalisation(
     dtype: Any = jnp.float32,
     devices: Sequence[jax.Device] | None = None,
     progress: Progress | None = None,
+    store: RunStore | str | Path | None = None,
 ) -> Report:
     """Test what the normalisation N^{−γ} changes, for γ from 1/2 (Xavier) to 1 (mean field).
 
@@ -73,6 +78,8 @@ def normalisation(
     Variance and bias HOLD from 4096 `replicas` on, the test error from 1024 `path_replicas`; none of the three is
     VIOLATED with fewer than 1000. A claim on networks some of which diverged is UNDECIDED: those left are the tame
     ones. Times are rounded down to whole steps at `law_width`, and predictions are made for the times so reached.
+
+    With a `store`, a `RunStore` or its folder, networks are kept there and never simulated twice.
 
     `particles` solve the flow; `rule` is for activations whose kernel has no closed form. Raises ``ValueError`` for
     bad arguments, among them a γ outside [1/2, 1], E c ≠ 0, targets that are all 0, fewer than 8 networks, times after
@@ -109,28 +116,19 @@ def normalisation(
     limit = SpectralLimit(at_gamma(given, 0.5), rule)
     predictions = Predictions(limit, held_out, times, several, jax.random.fold_in(key, 0))
 
-    runs = [(g, width, count) for g in exponents for width, count in _runs(sizes, path_replicas, at_law, replicas)]
-    shares = Shares(progress, [float(count) * width * width for _, width, count in runs])
-
-    def run(position: int) -> Samples:
-        gamma, width, count = runs[position]
-        law = position % (len(sizes) + 1) == 0
-        return simulate(
-            scaled[gamma],
-            width,
-            times if law else times[[0, -1]],
-            replicas=count,
-            # Independent keys for every run: fits and verdicts take their errors as independent.
-            key=jax.random.fold_in(jax.random.fold_in(key, 1), position),
-            method=method,
-            at=None if law else predictions.at,
-            observe=None if law else movement,
-            dtype=dtype,
-            devices=devices,
-            progress=shares.part(position),
+    shared: dict[str, Any] = {"method": method, "dtype": dtype, "devices": devices}
+    law: dict[str, Any] = {"ts": times}
+    paths: dict[str, Any] = {"ts": times[[0, -1]], "at": predictions.at, "observe": movement}
+    # Independent keys for every run: fits and verdicts take their errors as independent.
+    runs = [
+        (g, Call(scaled[g], width, replicas=count, key=stream(key, 1, kind, width, g), **settings, **shared))
+        for g in exponents
+        for kind, width, count, settings in (
+            (LAW, at_law, replicas, law),
+            *((PATHS, width, path_replicas, paths) for width in sizes),
         )
-
-    found = [run(position) for position in range(len(runs))]
+    ]
+    found = list(simulated([call for _, call in runs], store, progress))
     each = len(sizes) + 1
     evidence = Evidence(
         predictions=predictions,
@@ -162,7 +160,7 @@ def normalisation(
             "ts": times.tolist(),
             "particles": several,
             **counts,
-            "method": {f"γ = {g:g}, {s.width}": s.method for (g, *_), s in zip(runs, found, strict=True)},
+            "method": {f"γ = {g:g}, {s.width}": s.method for (g, _), s in zip(runs, found, strict=True)},
             "dtype": np.dtype(dtype).name,
         },
         remarks=remarks,
@@ -211,11 +209,6 @@ def _check_held_out(problem: Problem, held_out: Data | None) -> None:
     require(inputs == mine, "held_out", f"have {mine} inputs like the data", f"it has {inputs}")
     signed = bool(np.all(held_out.y != 0))
     require(signed, "held_out", "have targets other than 0, whose sign a network is to find", "some are 0")
-
-
-def _runs(widths: Sequence[int], path_replicas: int, law_width: int, replicas: int) -> list[tuple[int, int]]:
-    """The runs of one γ, width and networks: that for the law first."""
-    return [(law_width, replicas), *((width, path_replicas) for width in widths)]
 
 
 def _arrays(evidence: Evidence) -> dict[str, Any]:

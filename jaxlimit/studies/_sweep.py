@@ -1,13 +1,12 @@
 """Grids of networks: from settings, as in a TOML file, to a spec with every decision written out."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from jaxlimit import diagnostics, simulation
 from jaxlimit._arguments import instance, require
-from jaxlimit.studies._build import XAVIER, data_settings, named, resolved_settings
+from jaxlimit.studies._build import XAVIER, completed, data_settings, like, named, resolved_settings
 from jaxlimit.studies._sweep_cell import ROOMS, data_digest, sweep_run
 from jaxlimit.sweeps import SweepSpec
 
@@ -153,23 +152,10 @@ def _completed_at(path: str, value: Any, settings: Mapping[str, Any]) -> Any:
         return _completed_table(key, value)
     if key == "observe" and isinstance(value, list | tuple):
         return [_public_name(one) for one in value]
-    return _like(SWEEP[key], value)
+    return like(SWEEP[key], value)
 
 
 def _completed_table(key: str, table: Mapping[str, Any]) -> dict[str, Any]:
     room, field, kind = ROOMS[key]
     named(room, table, key, field, kind)  # what is wrong with it is said in its words
-    parameters = inspect.signature(getattr(room, table[field])).parameters.values()
-    plain = {p.name: p.default for p in parameters if isinstance(p.default, bool | int | float | str | list | tuple)}
-    # A signature shows what a converter takes, the class what it keeps.
-    real = {name for name, kind in inspect.get_annotations(getattr(room, table[field])).items() if kind is float}
-    return {name: _like(0.0 if name in real else plain.get(name), one) for name, one in {**plain, **table}.items()}
-
-
-def _like(default: Any, value: Any) -> Any:
-    """1 is 1.0 where a real number is meant: one sweep, one text."""
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, list) and isinstance(value, list | tuple) and default and isinstance(default[0], float):
-        return [_like(default[0], one) for one in value]
-    return list(value) if isinstance(value, tuple) else value
+    return completed(room, table, field)

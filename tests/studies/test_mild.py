@@ -274,7 +274,7 @@ UNEQUAL = jl.Data([[1.0, 0.0], [0.5, 0.5]], [1.0, 2.0])
     ],
 )
 def test_bad_arguments_are_refused_by_name_before_anything_is_simulated(name, call, monkeypatch):
-    monkeypatch.setattr(_mild, "simulate", None)
+    monkeypatch.setattr(_mild, "simulated", None)
     monkeypatch.setattr(_mild_checks, "available_on_host", lambda: 2**33)
     with pytest.raises(ValueError, match=f"^Argument `{name}` must"):
         call()
