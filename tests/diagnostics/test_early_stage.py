@@ -32,7 +32,8 @@ def test_one_small_step_descends_at_the_predicted_rate(name):
     kernel = inner * (np.pi - np.arccos(inner)) / (2 * np.pi)
     assert rate.hidden == pytest.approx(-square * y @ kernel @ y / len(y) ** 2, rel=1e-7)
     assert rate.value == rate.hidden + rate.output
-    samples = jl.simulate(problem, width, [0.0, 1.0], replicas=replicas, key=KEY, batch=None, dtype=jnp.float64)
+    settings = {"batch": None, "dtype": jnp.float64, "devices": jax.devices()[:1]}
+    samples = jl.simulate(problem, width, [0.0, 1.0], replicas=replicas, key=KEY, **settings)
     found = np.diff(jl.diagnostics.training_loss(problem, samples), axis=1)[:, 0] / eta
     deviation = np.std(found, ddof=1)
     # A step of 10⁻³ has a second order of that size.
@@ -124,7 +125,8 @@ def flat(loss, level, cases, replicas=32):
     for width, eta, last in cases:
         problem = signed_problem(loss, 0.003, eta)
         stops = np.arange(0.0, last / eta + 1)
-        samples = jl.simulate(problem, width, stops, replicas=replicas, key=KEY, batch=None)
+        one = jax.devices()[:1]
+        samples = jl.simulate(problem, width, stops, replicas=replicas, key=KEY, batch=None, devices=one)
         times = jl.diagnostics.hitting_times(problem, samples, level)
         assert np.all(times.steps > 0)
         assert np.array_equal(times.after, times.steps - 1)

@@ -249,7 +249,8 @@ def test_simulated_networks_are_shifted_by_it():
     shift, slopes, doubts = limit.shift(ts[1:]).value[0], [], []
     epsilons = [jl.limits.epsilon_at(jl.PowerScaling(gamma), width) for width in widths]
     for width, epsilon in zip(widths, epsilons, strict=True):
-        values = jl.simulate(problem_of(gamma), width, ts, replicas=replicas, key=KEY, batch=None).values
+        settings = {"batch": None, "devices": jax.devices()[:1]}
+        values = jl.simulate(problem_of(gamma), width, ts, replicas=replicas, key=KEY, **settings).values
         moved = (values - limit.linear.path(values[:, 0], ts))[:, 1] / epsilon
         slopes.append(moved.mean(axis=0))
         doubts.append(moved.std(axis=0) / np.sqrt(replicas))

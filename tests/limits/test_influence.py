@@ -215,7 +215,8 @@ def test_simulated_networks_fluctuate_as_predicted(gamma):
     flow = jl.EpsilonFlow(problem, jl.limits.epsilon_at(problem.scaling, width), 8192, key=KEY)
     for batch in (1, None):
         found = flow.fluctuation(ts, batch=batch, sgd=True)
-        sampled = jl.simulate(problem, width, ts, replicas=replicas, key=KEY, batch=batch, method=jl.Stepwise())
+        settings = {"method": jl.Stepwise(), "devices": jax.devices()[:1]}
+        sampled = jl.simulate(problem, width, ts, replicas=replicas, key=KEY, batch=batch, **settings)
         # Standardised by the prediction, the mean square over points and times is 1.
         mean = sampled.values.mean(axis=0)
         ratio = np.mean(

@@ -150,12 +150,8 @@ def coupled(cases, ts, batch, reference, replicas):
     `cases` are questions and widths; ε is no part of their limit, which is solved once for each replica.
     """
     layers = range(len(reference) + 1)
-    runs = [
-        jl.simulate(
-            question, (n,) * len(reference), ts, replicas=replicas, key=KEY, batch=batch, observe=lambda now, _: now
-        )
-        for question, n in cases
-    ]
+    settings = {"key": KEY, "batch": batch, "observe": lambda now, _: now, "devices": jax.devices()[:1]}
+    runs = [jl.simulate(question, (n,) * len(reference), ts, replicas=replicas, **settings) for question, n in cases]
     squares = np.zeros((len(cases), len(reference) + 2))
     for r in range(replicas):
         limit = jl.MultilayerLimit(cases[0][0], reference, key=jl.simulation.start_key(KEY, r))

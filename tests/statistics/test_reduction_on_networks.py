@@ -35,14 +35,14 @@ def problem_of(alpha=1.0):
 
 @pytest.fixture(scope="module")
 def networks():
-    samples = jl.simulate(problem_of(), WIDTH, TS, replicas=REPLICAS, key=jax.random.key(0))
+    samples = jl.simulate(problem_of(), WIDTH, TS, replicas=REPLICAS, key=jax.random.key(0), devices=jax.devices()[:1])
     return samples.values.astype(np.float64)
 
 
 @pytest.fixture(scope="module")
 def starts():
     """Many starts, which cost no training, from a key of their own."""
-    samples = jl.simulate(problem_of(), WIDTH, [0.0], replicas=DRAWS, key=jax.random.key(1))
+    samples = jl.simulate(problem_of(), WIDTH, [0.0], replicas=DRAWS, key=jax.random.key(1), devices=jax.devices()[:1])
     return samples.values[:, 0].astype(np.float64)
 
 
