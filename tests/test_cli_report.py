@@ -83,7 +83,7 @@ def test_wrong_use_of_a_store_is_refused(made, tmp_path):
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
             report(**arguments)
-    for shard, text in (("1", "read i/n"), ("2/2", "have i < n")):
+    for shard, text in (("1", "read i/n"), ("2/2", "have i from 0")):
         with pytest.raises(ValueError, match=f"^Argument `shard` must {text}"):
             xavier(**SMALL, store=store, shard=shard, out=tmp_path)
     with pytest.raises(ValueError, match=r"^Argument `shard` must come with --store"):

@@ -14,6 +14,7 @@ from jaxlimit.claims import Report
 from jaxlimit.cli._app import settings_from, table
 from jaxlimit.cli._output import prepare, print_json, print_table, progress_bar, write
 from jaxlimit.cli._points import points_table, require_inputs
+from jaxlimit.cli._sweep_app import shard_from
 
 TABLES = {"activation": "name", "rule": "name", "c": "law", "w": "law", "loss": "name", "losses": "name"}
 """Flags that stand for a table, or for a list of them, with the key of its name."""
@@ -80,17 +81,6 @@ def _typed(key: str, value: Any) -> Any:
     )
 
 
-def shard_from(text: str | None, store: Path | None) -> tuple[int, int]:
-    """i/n, as typed; all of the work where there is none."""
-    if text is None:
-        return 0, 1
-    require(store is not None, "shard", "come with --store", "there is none to share")
-    first, _, second = text.partition("/")
-    whole = first.isdecimal() and second.isdecimal()
-    require(whole, "shard", "read i/n, as in 0/16", f"it is {text!r}")
-    return int(first), int(second)
-
-
 def outcome_of(study: studies.Study, store: studies.RunStore | None) -> Report:
     """Run a study, with its simulations in the store; the report names its settings by their digest."""
     run: Callable[..., Report] = getattr(studies, study.name)
@@ -101,7 +91,8 @@ def outcome_of(study: studies.Study, store: studies.RunStore | None) -> Report:
 
 def finish(study: studies.Study, out: Path, json: bool, store: Path | None, shard: str | None) -> int:
     """Run a study, write the files, print the outcome, and say whether a claim is VIOLATED."""
-    share = shard_from(shard, store)
+    require(shard is None or store is not None, "shard", "come with --store", "there is none to share")
+    share = shard_from(shard)
     kept = None if store is None else studies.RunStore(store, share)
     prepare(out)
     if kept is not None:
