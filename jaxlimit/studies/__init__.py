@@ -47,6 +47,7 @@ from jaxlimit.studies._sweep_plan import CellPlan as CellPlan
 from jaxlimit.studies._sweep_plan import SweepPlan as SweepPlan
 from jaxlimit.studies._sweep_plan import sweep_cost as sweep_cost
 from jaxlimit.studies._sweep_plan import sweep_plan as sweep_plan
+from jaxlimit.studies._sweep_report import sweep_report as sweep_report
 from jaxlimit.studies._sweep_work import sweep_block as sweep_block
 from jaxlimit.studies._sweep_work import sweep_samples as sweep_samples
 from jaxlimit.studies._xavier import xavier as xavier
