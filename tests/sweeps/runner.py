@@ -1,19 +1,19 @@
 """A process that works on a sweep, to be killed: `python runner.py STORE WORK [workers [i n [steal]]]`.
 
-It sees the room alone, as if that had been published without the rest of the package: a process starts in half a
-second, and so do those that it spawns, which import this file as well.
+As a program it sees the room alone, as if that had been published without the rest of the package: a process starts in
+half a second, and so do those that it spawns, which import this file as well.
 """
 
-import importlib
 import sys
 import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-alone = types.ModuleType("jaxlimit")
-alone.__path__ = [str(ROOT / "jaxlimit")]
-sys.modules["jaxlimit"] = alone
+if __name__ in ("__main__", "__mp_main__"):  # and not where pytest looks for doctests
+    alone = types.ModuleType("jaxlimit")
+    alone.__path__ = [str(ROOT / "jaxlimit")]
+    sys.modules["jaxlimit"] = alone
 
 from jaxlimit import sweeps  # noqa: E402
 from tests.sweeps import work  # noqa: E402
@@ -28,7 +28,6 @@ def main(folder, name, workers=0, part=0, parts=1, steal=False):
 
 
 if __name__ == "__main__":
-    importlib.invalidate_caches()
     try:
         print(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
     except sweeps.SweepError as error:

@@ -32,7 +32,7 @@ def test_the_identity_does_not_depend_on_the_process_or_the_order_of_keys():
     one, other = SweepSpec(SETTINGS, AXES), SweepSpec(backwards, AXES)
     assert (one.text, one.spec_id) == (other.text, other.spec_id)
     code = (
-        "import json, sys; from tests.sweeps import runner; from jaxlimit.sweeps import SweepSpec; "
+        "import json, sys; from jaxlimit.sweeps import SweepSpec; "
         "spec = SweepSpec(*json.load(sys.stdin)); print(spec.spec_id, *[cell.cell_id for cell in spec.cells])"
     )
     root = Path(__file__).resolve().parents[2]
