@@ -150,9 +150,8 @@ def test_replicas_are_the_same_in_blocks_of_any_size():
 
 def test_a_store_gives_samples_that_a_limit_can_be_compared_with(tmp_path):
     store = jl.sweeps.Store.create(tmp_path / "store", sweep_spec({**SMALL, "observe": ["EmpiricalKernel"]}))
-    job = store.spec.jobs[0]
     jl.sweeps.run(store, sweep_block, shard=(0, 2))
-    partial = sweep_samples(store)
+    (job,), partial = store.present(), sweep_samples(store)
     assert partial.replicas == job.stop - job.first
     jl.sweeps.run(store, sweep_block)
     samples, found = sweep_samples(store.folder), sweep_run(store.spec.cells[0].settings)
