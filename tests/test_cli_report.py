@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxlimit import studies, sweeps
+from jaxlimit.claims import Report
 from jaxlimit.cli import _report, _study
 from jaxlimit.cli._normalisation import normalisation
 from jaxlimit.cli._report import report
@@ -141,3 +143,17 @@ def test_a_run_that_was_killed_is_finished_by_a_report(tmp_path):
     again = call("report", "store", "--json", folder=tmp_path)
     assert again.returncode in (0, 1), again.stderr
     assert json.loads(again.stdout) == [json.loads(shared.stdout)]
+
+
+def test_the_folder_of_a_sweep_is_reported_by_its_own_claims(tmp_path, monkeypatch, capsys):
+    spec = sweeps.SweepSpec({"replicas": 8, "block": 4}, {})
+    store = sweeps.Store.create(tmp_path / "sweep", spec)
+    made = Report("Title", "Source", (), (), {}, {"spec_id": spec.spec_id})
+    monkeypatch.setattr(studies, "sweep_report", {store.folder: made}.get)
+    assert report(store.folder, out=tmp_path / "out", json=True) == 0
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert printed["configuration"] == {"spec_id": spec.spec_id}
+    assert printed["settings"] == json.loads((store.folder / "spec.json").read_bytes())
+    assert (tmp_path / "out" / "sweep" / "claims.json").exists()
+    with pytest.raises(ValueError, match=r"^Argument `spec` must be left out for the folder of a sweep"):
+        report(store.folder, spec="ab")
