@@ -76,14 +76,15 @@ def run(
 ) -> int:
     """Compute what is missing; stop it in any way at any time, and run it again to go on.
 
-    Without an executor it uses all devices and cores of this machine. Any number of these may run on one folder.
+    Without an executor it uses all devices and cores of this machine. Any number of these may run on one folder, and
+    share the work with --shard; without it they do the same blocks, which is harmless and wasteful.
 
     Parameters
     ----------
     store
         Folder of a sweep.
     shard
-        i/n takes every n-th block from the i-th on (i from 0), as in a job array: --shard $SLURM_ARRAY_TASK_ID/16
+        i/n takes one n-th of the blocks (i from 0 to n − 1), as in a job array: --shard $SLURM_ARRAY_TASK_ID/16
     steal
         After that, go on with what others have not done.
     executor
