@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,13 @@ def _literal(text: str) -> str:
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """A bar with the remaining time on stderr; nothing where stderr is not a terminal."""
+    with described_bar(label) as update:
+        yield lambda done, total: update(done / total, label)
+
+
+@contextlib.contextmanager
+def described_bar(label: str) -> Iterator[Callable[[float, str], None]]:
+    """The same bar, for a share of the work and what to say of it."""
     console = rich.console.Console(stderr=True)
     columns = (
         rich.progress.TextColumn("{task.description}"),
@@ -128,4 +135,4 @@ def progress_bar(label: str) -> Iterator[Progress]:
     )
     with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=1.0)
-        yield lambda done, total: bar.update(task, completed=done / total)
+        yield lambda share, text: bar.update(task, completed=share, description=text)

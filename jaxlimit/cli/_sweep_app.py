@@ -13,11 +13,11 @@ from typing import Any
 import cyclopts
 import jax
 import rich.console
-import rich.progress
 
 from jaxlimit import sweeps
 from jaxlimit._arguments import require
 from jaxlimit.cli._app import app, table
+from jaxlimit.cli._output import described_bar
 
 sweep = cyclopts.App(
     name="sweep",
@@ -85,21 +85,12 @@ def stop_kindly(store: Path) -> None:
 @contextlib.contextmanager
 def replica_bar(unit: str = "networks") -> Iterator[Callable[[sweeps.Moment], None]]:
     """A bar with networks a second and the remaining time on stderr; nothing where stderr is not a terminal."""
-    console = rich.console.Console(stderr=True)
-    columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("beginning", total=1.0)
+    with described_bar("beginning") as update:
 
         def show_moment(moment: sweeps.Moment) -> None:
             speed = f", {moment.replicas / moment.seconds:.3g} a second" if moment.seconds > 0 else ""
             described = f"{moment.replicas} of {moment.all_replicas} {unit}{speed}"
-            bar.update(task, completed=moment.work / max(moment.all_work, 1e-300), description=described)
+            update(moment.work / max(moment.all_work, 1e-300), described)
 
         yield show_moment
 

@@ -19,10 +19,8 @@ from jaxlimit.problem import Problem
 from jaxlimit.simulation import AbstractMethod
 from jaxlimit.studies._call import Call
 from jaxlimit.studies._pinned import Pinned, pinned_of
+from jaxlimit.studies._variables import OBSERVED, variables
 from jaxlimit.sweeps import BlockCheckpoint, Blocks, DamagedError, Journal, identity
-
-OBSERVED = "observed."
-"""What names of variables that are leaves of observables begin with; their numbers follow."""
 
 
 class RunStore:
@@ -151,7 +149,7 @@ class RunStore:
             # What concerns all replicas is said of all of them at the end, and the plan has said the rest.
             warnings.simplefilter("ignore", UserWarning)
             samples = cell.call.part(cell.pinned.method, job.first, job.stop, progress, checkpoint)
-        self._blocks.write(cell.name, job.first, job.stop, _variables(samples))
+        self._blocks.write(cell.name, job.first, job.stop, variables(samples))
         checkpoint.clear()
         seconds = round(time.monotonic() - begun, 6)
         self._journal.note({"cell": cell.name, "first": job.first, "stop": job.stop, "seconds": seconds})
@@ -244,20 +242,3 @@ def simulated(
 def _within(progress: Progress | None, before: float, share: float, total: float) -> Progress | None:
     """The progress of one part of the work, after others."""
     return None if progress is None else lambda done, of: progress(before + share * done / of, total)
-
-
-def _variables(samples: Samples) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
-        "values": (("replica", "time", "point"), samples.values),
-        "diverged_at": (("replica",), samples.diverged_at),
-        "ts": (("time",), samples.ts),
-        "steps": (("time",), samples.steps),
-    }
-    if samples.error is not None:
-        variables["error"] = (("replica", "time"), samples.error)
-    if samples.forced is not None:
-        variables["forced"] = (("replica",), samples.forced)
-    for number, leaf in enumerate(jax.tree.leaves(samples.observed)):
-        own = tuple(f"axis_{i}" for i in range(np.ndim(leaf) - 2))
-        variables[f"{OBSERVED}{number}"] = (("replica", "time", *own), np.asarray(leaf))
-    return variables

@@ -12,15 +12,11 @@ from jaxlimit._arguments import natural_number, require
 from jaxlimit.paths import Draws, Samples
 from jaxlimit.simulation import Checkpoint, simulate
 from jaxlimit.studies._sweep_cell import SweepRun, sweep_run
+from jaxlimit.studies._variables import OBSERVED, Variables, variables
 from jaxlimit.sweeps import Store
 
-OBSERVED = "observed."
-"""What names of variables that are observables begin with."""
 
-
-def sweep_block(
-    settings: Mapping[str, Any], first: int, stop: int, checkpoint: Checkpoint | None = None
-) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+def sweep_block(settings: Mapping[str, Any], first: int, stop: int, checkpoint: Checkpoint | None = None) -> Variables:
     """Replicas first, …, stop − 1 of a cell, as variables of a block: the work that `sweeps.run` is given.
 
     `values` (replica, time, point) on the data and then on the points held out, `diverged_at` (replica), `error`
@@ -95,23 +91,15 @@ def sweep_samples(store: Store | str | Path, cell: int = 0) -> Samples:
     )
 
 
-def _variables(samples: Samples, found: SweepRun) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+def _variables(samples: Samples, found: SweepRun) -> Variables:
+    """Those of the samples, and the targets and weights of the cell."""
     weights = np.zeros(len(found.targets))
     weights[: found.problem.data.points] = found.problem.data.weights
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
-        "values": (("replica", "time", "point"), samples.values),
-        "diverged_at": (("replica",), samples.diverged_at),
-        "ts": (("time",), samples.ts),
-        "steps": (("time",), samples.steps),
-        "target": (("point",), found.targets),
-        "weight": (("point",), weights),
-    }
-    if samples.error is not None:
-        variables["error"] = (("replica", "time"), samples.error)
-    if samples.forced is not None:
-        variables["forced"] = (("replica",), samples.forced)
-    for path, leaf in jax.tree_util.tree_flatten_with_path(samples.observed)[0]:
-        name = ".".join(str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", "")))) for part in path)
-        own = tuple(f"{name}_{i}" for i in range(leaf.ndim - 2))
-        variables[OBSERVED + name] = (("replica", "time", *own), np.asarray(leaf))
-    return variables
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(samples.observed)[0]]
+    own = {"target": (("point",), found.targets), "weight": (("point",), weights)}
+    return variables(samples, [_named(path) for path in paths]) | own
+
+
+def _named(path: tuple[Any, ...]) -> str:
+    """A leaf's place in what an observable returns: its keys, fields and numbers."""
+    return ".".join(str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", "")))) for part in path)
