@@ -1,5 +1,6 @@
 """Mildly parameterised networks put to the test: which neurons learn, how fast the loss falls at first, and when."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def mild(
     level = positive_number("share", share)
     require(level < 1, "share", "lie between 0 and 1", f"it is {level:g}")
     far, later = positive_number("horizon", horizon), _increasing("tail_ts", tail_ts)
-    several = len(later) >= 2 and later[0] > np.e
+    several = len(later) >= 2 and later[0] > math.e
     require(several, "tail_ts", "be several times above e, where log t > 1", f"it is {list(later)}")
     last = tail_steps(later, positive_number("tail_eta", tail_eta))
     kind = float_dtype(dtype)

@@ -1,5 +1,6 @@
 """What the study of the early stage refuses before its first run: steps, stability and memory, by the user's names."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -24,7 +25,7 @@ def tail_steps(ts: Sequence[float], eta: float) -> Host:
     """The steps of size η that come nearest to these times."""
     steps = np.round(np.array(ts) / eta)
     must = f"be different numbers of steps of `tail_eta` = {eta:g}, all beyond t = e, where log t > 1"
-    apart = bool(np.all(np.diff(steps) > 0)) and float(eta * steps[0]) > np.e
+    apart = bool(np.all(np.diff(steps) > 0)) and float(eta * steps[0]) > math.e
     require(apart, "tail_ts", must, f"they are {steps.tolist()} steps")
     few = bool(steps[-1] < STEP_LIMIT)
     require(few, "tail_ts", f"stay below 2³¹ steps of `tail_eta` = {eta:g}", f"the last means {steps[-1]:.3g}")
