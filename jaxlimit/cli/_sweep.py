@@ -52,8 +52,9 @@ def init(
     wide(given)
     with right_kinds():
         spec = studies.sweep_spec(given)
+    earlier = None if extend is None else sweeps.Store.open(extend)
     made = sweeps.Store.create(store, spec)
-    adopted = 0 if extend is None else made.adopt(sweeps.Store.open(extend))
+    adopted = 0 if earlier is None else made.adopt(earlier)
     said = f"{len(spec.cells)} cells in {len(spec.jobs)} blocks"
     kept = f" {adopted} of them are those of {extend}." if adopted else ""
     show(

@@ -62,8 +62,8 @@ def shard_from(text: str | None) -> tuple[int, int]:
 
 def wide(settings: dict[str, Any]) -> None:
     """float64 is switched on where a cell asks for it, here and in the processes that this one starts."""
-    axis = settings.get("axes", {})
-    if settings.get("dtype") == "float64" or (isinstance(axis, dict) and "float64" in axis.get("dtype", [])):
+    # Wherever it stands: an axis, or a table of settings on one.
+    if settings.get("x64") or '"float64"' in text_of.dumps(settings):
         os.environ["JAX_ENABLE_X64"] = "1"
         jax.config.update("jax_enable_x64", True)
 

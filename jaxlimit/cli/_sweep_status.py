@@ -1,11 +1,13 @@
 """``jaxlimit sweep plan`` and ``status``: what a sweep will take, and how far it is."""
 
 import json as text_of
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import rich.console
 import rich.table
+from rich.markup import escape
 
 from jaxlimit import studies, sweeps
 from jaxlimit.cli._app import Flag, settings_from
@@ -49,13 +51,14 @@ def plan(
     with progress_bar("calibrating") as progress:
         found = studies.sweep_plan(spec, done=done, calibrate=not model, progress=progress)
     if json:
-        rows = [one._asdict() for one in found.cells]
-        print(text_of.dumps({"spec_id": spec.spec_id, **found._asdict(), "cells": rows}, indent=2))
+        rows = [_plain(one._asdict()) for one in found.cells]
+        print(text_of.dumps({"spec_id": spec.spec_id, **_plain(found._asdict()), "cells": rows}, indent=2))
         return 0
     console = rich.console.Console()
     grid = rich.table.Table(*spec.dims, "networks", "blocks", "a block", "all", title=f"Sweep {spec.spec_id[:12]}")
     for one in sorted(found.cells, key=lambda one: -one.seconds)[:SHOWN]:
-        place = (str(spec.labels[d][i]) for d, i in zip(spec.dims, spec.cells[one.number].position, strict=True))
+        position = spec.cells[one.number].position
+        place = (escape(str(spec.labels[dim][i])) for dim, i in zip(spec.dims, position, strict=True))
         grid.add_row(*place, f"{one.replicas}", f"{one.blocks}", span(one.block_seconds), span(one.seconds))
     console.print(grid)
     if len(found.cells) > SHOWN:
@@ -115,7 +118,7 @@ def status(store: Path, *, verify: Annotated[bool, Flag] = False, json: Annotate
     shown = sorted(cells, key=lambda cell: cell["done"] / cell["wanted"])[:SHOWN]
     grid = rich.table.Table(*(str(name) for name in shown[0]), title=f"Sweep {spec.spec_id[:12]}")
     for cell in shown:
-        grid.add_row(*(str(value) for value in cell.values()))
+        grid.add_row(*(escape(str(value)) for value in cell.values()))
     console.print(grid)
     if len(cells) > SHOWN:
         console.print(f"… and {len(cells) - SHOWN} further cells, at least as far.", markup=False)
@@ -131,6 +134,11 @@ def status(store: Path, *, verify: Annotated[bool, Flag] = False, json: Annotate
     if verify and not wrong:
         console.print("Every byte is as it was written.", markup=False)
     return FAILED if wrong else 0
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: what is not known is null."""
+    return {key: None if isinstance(one, float) and math.isnan(one) else one for key, one in table.items()}
 
 
 def _remaining(store: sweeps.Store, found: sweeps.Progressed) -> float | None:

@@ -154,7 +154,8 @@ def key_from(settings: Mapping[str, Any]) -> RandomKey:
     seed = settings["seed"]
     whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**31
     require(whole, "seed", "be an integer from 0 to 2³¹ − 1", f"it is {seed!r}")
-    return jax.random.key(seed)
+    # Whatever JAX's default is on a machine: other bits would be other networks of the same name.
+    return jax.random.key(seed, impl="threefry2x32")
 
 
 def shared_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Call(NamedTuple):
         return simulate(self.problem, self.width, self.ts, **arguments, progress=progress)
 
     def part(
-        self, method: AbstractMethod, first: int, stop: int, progress: Progress | None, checkpoint: Checkpoint
+        self, method: AbstractMethod, first: int, stop: int, progress: Progress | None, checkpoint: Checkpoint | None
     ) -> Samples:
         """The samples of replicas first, …, stop − 1 by this method."""
         arguments = {**self._shared(), "first": first, "replicas": stop - first, "method": method}

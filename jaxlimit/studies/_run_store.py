@@ -19,7 +19,7 @@ from jaxlimit.problem import Problem
 from jaxlimit.simulation import AbstractMethod
 from jaxlimit.studies._call import Call
 from jaxlimit.studies._pinned import Pinned, pinned_of
-from jaxlimit.studies._variables import OBSERVED, variables
+from jaxlimit.studies._variables import OBSERVED, resumed, variables
 from jaxlimit.sweeps import BlockCheckpoint, Blocks, DamagedError, Journal, identity
 
 
@@ -148,7 +148,8 @@ class RunStore:
         with warnings.catch_warnings():
             # What concerns all replicas is said of all of them at the end, and the plan has said the rest.
             warnings.simplefilter("ignore", UserWarning)
-            samples = cell.call.part(cell.pinned.method, job.first, job.stop, progress, checkpoint)
+            part, method = cell.call.part, cell.pinned.method
+            samples = resumed(lambda kept: part(method, job.first, job.stop, progress, kept), checkpoint)
         self._blocks.write(cell.name, job.first, job.stop, variables(samples))
         checkpoint.clear()
         seconds = round(time.monotonic() - begun, 6)
@@ -182,7 +183,7 @@ class RunStore:
 
         leaves, tree = jax.tree.flatten(call.observed())
         samples = Samples(
-            np.array(parts[0]["ts"]),
+            np.array(parts[0]["t"]),
             joined("values"),
             jax.tree.unflatten(tree, [joined(f"{OBSERVED}{number}") for number in range(len(leaves))]),
             np.array(parts[0]["steps"]),

@@ -7,7 +7,7 @@ from typing import Any
 from jaxlimit import diagnostics, simulation
 from jaxlimit._arguments import instance, require
 from jaxlimit.studies._build import XAVIER, completed, data_settings, like, named, resolved_settings
-from jaxlimit.studies._sweep_cell import ROOMS, data_digest, sweep_run
+from jaxlimit.studies._sweep_cell import ROOMS, facts, sweep_run
 from jaxlimit.sweeps import SweepSpec
 
 SWEEP: dict[str, Any] = {
@@ -37,6 +37,9 @@ LAYERS: dict[str, Any] = {
     "correlated": False,
 }
 """Defaults of the table `layers`, which makes the network a `Multilayer` whose `width` is a list."""
+
+VARIABLES = ("values", "t", "steps", "target", "weight", "diverged_at", "error", "forced")
+"""Names that blocks of networks give to what they hold."""
 
 BLOCK_SECONDS = 2.0
 """About how long a block takes by the cost model: long against writing it, short against what a kill may cost."""
@@ -78,6 +81,8 @@ def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
         name: [_completed_at(name, value, full) for value in _values(name, values)] for name, values in axes.items()
     }
     draft = SweepSpec({**full, "block": full["block"] or 1}, grid)
+    taken = sorted(set(draft.dims) & set(VARIABLES))
+    require(not taken, "axes", f"not be called one of {', '.join(VARIABLES)}", f"it has {taken}")
     chosen = []
     for cell in draft.cells:
         try:
@@ -92,10 +97,7 @@ def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
     """What is decided for a cell when the sweep is made."""
     found = sweep_run(settings)
     plan = simulation.plan(found.problem, found.width, found.ts, **found.arguments)
-    chosen: dict[str, Any] = {
-        "method": _table_of("method", plan.method),
-        "data_sha256": data_digest(found.problem.data),
-    }
+    chosen: dict[str, Any] = {"method": _table_of("method", plan.method), **facts(found, settings)}
     if decide:
         # Whole lanes for all workers, or blocks would leave some of them idle at the end.
         turn = plan.lanes * plan.workers
@@ -138,6 +140,8 @@ def _completed_at(path: str, value: Any, settings: Mapping[str, Any]) -> Any:
     if key not in SWEEP:  # an axis of its own name: its values are tables of settings
         tables = isinstance(value, Mapping)
         require(tables, f"axes.{path}", "name a setting, or hold tables of settings", f"it holds {value!r}")
+        unknown = sorted(inner for inner in value if inner.partition(".")[0] not in SWEEP)
+        require(not unknown, f"axes.{path}", "hold tables of settings", f"{unknown} are none")
         return {inner: _completed_at(inner, one, settings) for inner, one in value.items()}
     if field:
         table = settings[key]

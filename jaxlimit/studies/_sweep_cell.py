@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -74,17 +75,58 @@ class Observed(eqx.Module):
 
 def sweep_run(settings: Mapping[str, Any]) -> SweepRun:
     """What the settings of a cell describe. Raises ``ValueError``, also where data are not those of the sweep."""
-    return _run(json.dumps({key: value for key, value in settings.items() if key != "replicas"}, sort_keys=True))
+    given = {key: value for key, value in settings.items() if key != "replicas"}
+    found = _run(json.dumps(given, sort_keys=True), _stamp(settings))
+    why = {
+        "data_sha256": ("data", "their numbers are others here: another version of their source?"),
+        "code_sha256": ("observe, optimiser", "the text of their functions is another one here"),
+        "x64": ("optimiser", "it computes with other types here: JAX_ENABLE_X64 is not what it was"),
+    }
+    now = facts(found, settings)
+    for fact, (name, but) in why.items():
+        require(fact not in settings or settings[fact] == now.get(fact), name, "be those of the sweep", but)
+    return found
+
+
+def facts(found: SweepRun, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What bits depend on and settings do not say: numbers of the data, text of one's own functions, wide types.
+
+    Without an optimiser a run in float32 is the same whether JAX has 64-bit types or not.
+    """
+    known: dict[str, Any] = {"data_sha256": _digest(found)}
+    names = [name for name in settings["observe"] if "." in name]
+    names += [] if settings["optimiser"] is None else [settings["optimiser"]["name"]]
+    own = [name for name in names if name.partition(".")[0] not in ("jaxlimit", "optax", "jax")]
+    if own:
+        known["code_sha256"] = hashlib.sha256("".join(map(_source, own)).encode()).hexdigest()
+    if settings["optimiser"] is not None:
+        known["x64"] = bool(jax.config.read("jax_enable_x64"))
+    return known
+
+
+def _source(name: str) -> str:
+    """The text of a function or class; its name, where there is none to be had."""
+    try:
+        return inspect.getsource(_public(name, "observe"))
+    except (OSError, TypeError):
+        return name
+
+
+def _stamp(settings: Mapping[str, Any]) -> str:
+    """What tells whether a file of data was written since."""
+    table = settings["data"]
+    file = table.get("file") if isinstance(table, Mapping) else None
+    try:
+        return "" if not isinstance(file, str) else str(Path(file).stat())
+    except OSError:
+        return ""
 
 
 @lru_cache(maxsize=64)
-def _run(text: str) -> SweepRun:
+def _run(text: str, stamp: str) -> SweepRun:
     """Equal settings give the very same objects, so that nothing is compiled twice."""
     settings = json.loads(text)
     points = _data(settings)
-    digest = settings.get("data_sha256")
-    same = digest is None or digest == data_digest(points)
-    require(same, "data", "be those of the sweep", "their numbers are others here: another version of their source?")
     problem = Problem(points, _network(settings), _object("scaling", settings), _object("loss", settings),
                       settings["learning_rate"])  # fmt: skip
     further = held_out_from(settings)
@@ -151,9 +193,11 @@ def _data(settings: Mapping[str, Any]) -> Data:
         raise ValueError(f"Argument `data.file` must {wanted}, but {path}: {error}.") from error
 
 
-def data_digest(points: Data) -> str:
+def _digest(found: SweepRun) -> str:
     """SHA-256 of the numbers: versions of a source may differ, arrays have no other name."""
-    parts = [np.ascontiguousarray(array, "<f8").tobytes() for array in (points.x, points.y, points.weights)]
+    data, at = found.problem.data, found.arguments["at"]
+    arrays = (data.x, data.weights, found.targets, np.zeros((0, data.inputs)) if at is None else at)
+    parts = [f"{array.shape}".encode() + np.ascontiguousarray(array, "<f8").tobytes() for array in arrays]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxlimit._arguments import natural_number, require
 from jaxlimit.paths import Draws, Samples
 from jaxlimit.simulation import Checkpoint, simulate
 from jaxlimit.studies._sweep_cell import SweepRun, sweep_run
-from jaxlimit.studies._variables import OBSERVED, Variables, variables
+from jaxlimit.studies._variables import OBSERVED, Variables, resumed, variables
 from jaxlimit.sweeps import Store
 
 
@@ -21,8 +22,9 @@ def sweep_block(settings: Mapping[str, Any], first: int, stop: int, checkpoint: 
 
     `values` (replica, time, point) on the data and then on the points held out, `diverged_at` (replica), `error`
     (replica, time) and `forced` (replica) where the method states them, an array (replica, time, …) for every leaf of
-    the observables, and of the cell `ts`, `steps` (time), `target`, `weight` (point; 0 where held out). A replica that
-    diverges is kept and recorded, and not warned of.
+    the observables, and of the cell `t` (limit time) and `steps` (time), `target`, `weight` (point; 0 where held out).
+    A replica that diverges is kept and recorded, and not warned of. A state of the checkpoint that is not of this run,
+    as that of another revision, is removed, and the block begins anew.
 
         >>> import jaxlimit as jl
         >>> made = {"data": {"source": "sphere", "points": 3, "inputs": 2}, "replicas": 8, "block": 4, "width": 8}
@@ -34,14 +36,17 @@ def sweep_block(settings: Mapping[str, Any], first: int, stop: int, checkpoint: 
     found = sweep_run(settings)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*replicas diverged")
-        samples = simulate(
-            found.problem,
-            found.width,
-            found.ts,
-            replicas=stop - first,
-            first=first,
-            checkpoint=checkpoint,
-            **found.arguments,
+        samples = resumed(
+            lambda kept: simulate(
+                found.problem,
+                found.width,
+                found.ts,
+                replicas=stop - first,
+                first=first,
+                checkpoint=kept,
+                **found.arguments,
+            ),
+            checkpoint,
         )
     return _variables(samples, found)
 
@@ -74,9 +79,12 @@ def sweep_samples(store: Store | str | Path, cell: int = 0) -> Samples:
         for name, (dims, array) in parts[0].items()
     }
     observed = {name.removeprefix(OBSERVED): joined[name] for name in joined if name.startswith(OBSERVED)}
-    made = Draws.of("simulate", found.arguments["key"], range(ranges[0].first, ranges[-1].stop))
+    # With a gap between them they have no range; statistics then take them for samples of their own.
+    whole = all(left.stop == right.first for left, right in pairwise(ranges))
+    drawn = range(ranges[0].first, ranges[-1].stop)
+    made = Draws.of("simulate", found.arguments["key"], drawn) if whole else None
     return Samples(
-        joined["ts"],
+        joined["t"],
         joined["values"],
         observed or None,
         joined["steps"],

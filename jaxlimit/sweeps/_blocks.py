@@ -66,7 +66,11 @@ class Blocks:
 
         Warns if it differs: the promise of equal bytes holds on one kind of machine with one set of versions.
         """
-        data, path = packed(cell, first, stop, variables), self.path(cell, first, stop)
+        self.add(cell, first, stop, packed(cell, first, stop, variables))
+
+    def add(self, cell: str, first: int, stop: int, data: bytes) -> None:
+        """`write` for the bytes of a block."""
+        path = self.path(cell, first, stop)
         make_folder(path.parent)
         if not path.exists():
             write_whole(path, data)
@@ -74,8 +78,17 @@ class Blocks:
             warnings.warn(
                 f"Block {path.name} of cell {cell[:PREFIX]} was computed twice with different results, of which the "
                 "first stays: do the machines or the versions in `runs` differ?",
-                stacklevel=2,
+                stacklevel=3,
             )
+
+    def sound(self, cell: str, first: int, stop: int) -> bytes | None:
+        """The bytes of a block; None where it is not there or not what was written."""
+        path = self.path(cell, first, stop)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return None if self._wrong(data, path, cell) else data
 
     def read(self, cell: str, first: int, stop: int) -> dict[str, Any]:
         """The variables of a block. Raises `DamagedError` if the file is not what was written, or of another cell."""
@@ -111,11 +124,11 @@ class Blocks:
         return int(name[1]), int(name[2])
 
     def damage(self, path: Path, cell: str | None = None) -> str:
-        """What is wrong with a block file; empty where nothing is. `cell` is the identity that it should have."""
-        try:
-            return self._wrong(path.read_bytes(), path, cell)
-        except OSError as error:
-            return str(error)
+        """What is wrong with a block file; empty where nothing is. `cell` is the identity that it should have.
+
+        A file that cannot be read (`OSError`) is not damaged for that.
+        """
+        return self._wrong(path.read_bytes(), path, cell)
 
     def quarantine(self, path: Path) -> Path | None:
         """Move a damaged file out of the way, where it can be looked at; its replicas count as missing again.

@@ -1,5 +1,6 @@
 """The state of a block that is not finished, so that hours of one replica are not lost either."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxlimit._versions import versions
@@ -28,7 +30,7 @@ class BlockCheckpoint:
 
     def __init__(self, block: Path, cell: str, every: float = EVERY):
         # Half a block of one version and half of another would be neither's.
-        self._block, self._cell, self._every = block, digest({"cell": cell, "versions": _versions()}), every
+        self._block, self._cell, self._every = block, digest({"cell": cell, "made by": _maker()}), every
         self._kept: dict[int, float] = {}
         self._files: set[Path] = set()
         self._lock = threading.Lock()
@@ -65,6 +67,12 @@ class BlockCheckpoint:
 
     def _path(self, lane: int) -> Path:
         return self._block.with_name(f".{self._block.name}.{lane}{STATE}")
+
+
+def _maker() -> dict[str, Any]:
+    """What the bits of a state depend on besides its cell."""
+    wide = bool(jax.config.read("jax_enable_x64"))
+    return {"versions": _versions(), "x64": wide, "xla_flags": os.environ.get("XLA_FLAGS", "")}
 
 
 @lru_cache(maxsize=1)

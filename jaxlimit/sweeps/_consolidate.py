@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxlimit._arguments import instance, require
-from jaxlimit.sweeps._files import sync_folder, write_whole
+from jaxlimit.sweeps._files import remove_stale, sync_folder, write_whole
 from jaxlimit.sweeps._format import DamagedError
 from jaxlimit.sweeps._layout import Layout, block, fill, layout, put_aside, ranges, state
 from jaxlimit.sweeps._store import CONSOLIDATED, Store
@@ -40,6 +40,7 @@ def consolidate(store: Store, progress: Callable[[float, float], None] | None = 
     except ImportError as error:
         raise ImportError("Consolidating needs zarr and xarray: pip install 'jaxlimit[store]'") from error
     needs_xarray()
+    remove_stale(store.folder)
     aside: list[Path] = []
     plan = layout(store, ranges(store), aside)
     temporary = store.folder / f".{CONSOLIDATED}.{uuid.uuid4().hex}.tmp"
@@ -127,6 +128,9 @@ def _fill(
                     pairs.remove((first, last))
                     put_aside(store, number, first, last, aside)
                     continue
+                except FileNotFoundError:  # a run beside this one has found it damaged
+                    pairs.remove((first, last))
+                    continue
                 low, high = max(first, start), min(last, stop)
                 for name, array in found.items():
                     if name in variables:
@@ -203,7 +207,9 @@ def wrong_sums(path: Path, metadata_only: bool = False) -> list[str]:
     wanted = {line[1]: line[0] for line in lines if len(line) == 2}
     found = [SUMS] if len(wanted) != len(lines) - 1 or lines[-1] != [""] else []
     if metadata_only:
-        names = {name for name in wanted if name.endswith("zarr.json")}
+        # A chunk that is gone would be read as one in which nothing was computed.
+        found += sorted(name for name in wanted if not (path / name).exists())
+        names = {name for name in wanted if name.endswith("zarr.json") and name not in found}
     else:
         names = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} - {SUMS}
         found += sorted(names ^ set(wanted))
@@ -224,6 +230,9 @@ def _opened(path: Path, spec_id: str) -> Any:
     opened = needs_xarray().open_zarr(path, chunks=None, consolidated=True)
     mine = opened.attrs["spec_id"] == spec_id
     require(mine, "folder", f"have a {CONSOLIDATED} of its own sweep", f"that in {path.parent} is of another")
+    # Read now: the store may be replaced by a fuller one, whose `complete` would not be that of these arrays.
+    for name in opened.coords:
+        opened[name].load()
     return opened
 
 

@@ -17,7 +17,7 @@ from jaxlimit.sweeps._checkpoint import BlockCheckpoint
 from jaxlimit.sweeps._files import remove_stale
 from jaxlimit.sweeps._format import Variables
 from jaxlimit.sweeps._journal import Journal
-from jaxlimit.sweeps._spec import RESERVED, Cell, Job
+from jaxlimit.sweeps._spec import LONGEST, RESERVED, Cell, Job
 from jaxlimit.sweeps._store import SPEC, Store
 
 Work = Callable[[Mapping[str, Any], int, int, BlockCheckpoint], Variables]
@@ -100,7 +100,10 @@ def run(
     require(ready, "executor", "be a concurrent.futures.Executor", f"it is a {type(executor).__name__}")
     remove_stale(store.folder)
     share = _shares(store.spec.jobs, parts)
-    moved = store.quarantine_damaged([job for job in store.present() if share[job] == part]) if verify else []
+    try:
+        moved = store.quarantine_damaged([job for job in store.present() if share[job] == part]) if verify else []
+    except OSError as error:
+        raise SweepError(f"A block of {store.folder} could not be read or moved: {error}. {_ON}") from error
     if moved:
         warnings.warn(
             f"{len(moved)} damaged blocks were moved to {store.folder / 'quarantine'} and are computed again.",
@@ -133,6 +136,8 @@ def compute(store: Store, work: Work, job: Job) -> float | None:
     """Compute and write one block; returns its seconds, None where it was there already."""
     if store.has(job):
         return None
+    if not (store.folder / SPEC).exists():
+        raise FileNotFoundError(f"{store.folder} is no longer the folder of the sweep: was it moved?")
     begun, cell = time.monotonic(), store.cell(job)
     checkpoint = BlockCheckpoint(store.path(job), cell.cell_id)
     variables = work(cell.settings, job.first, job.stop, checkpoint)
@@ -145,6 +150,8 @@ def compute(store: Store, work: Work, job: Job) -> float | None:
 def _check_names(variables: Variables, taken: Sequence[str]) -> None:
     """A dataset has one name for one thing; found at the first block, and not when all of them are to be read."""
     require(isinstance(variables, Mapping), "work", "return a table of variables", f"it is {type(variables).__name__}")
+    odd = [name for name in variables if not name or len(name) > LONGEST or "/" in name]
+    require(not odd, "work", f"give variables names of at most {LONGEST} letters without a slash", f"it has {odd}")
     clashing = sorted(set(variables) & set(taken))
     require(not clashing, "work", f"leave the names {', '.join(taken)} to the sweep", f"it returns {clashing}")
     own = {dim for dims, _ in variables.values() for dim in dims}

@@ -31,6 +31,22 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, data: bytes) -> bool:
+    """`write_whole`, unless another process has written the file already: then it stays, and False is returned."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    write_whole(temporary, data)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # file systems without links: the last of two that write at the same moment stays
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, to the disk as well: or it would be lost with all that is whole in it."""
     if not path.is_dir():

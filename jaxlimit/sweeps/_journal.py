@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 
-from jaxlimit._lanes import cores
 from jaxlimit._versions import versions
 from jaxlimit.sweeps._canonical import canonical
 
@@ -28,11 +27,11 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": versions(),
         "devices": devices,
-        "cores": cores(),
         "machine": platform.machine(),
         "matmul_precision": "highest",
         "x64": bool(jax.config.read("jax_enable_x64")),
         "prng": str(jax.random.key_impl(jax.random.key(0))),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "git_revision": _revision(),
     }
 
@@ -76,7 +75,9 @@ def environments(folder: Path) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for entry in notes(folder):
         if "provenance" in entry:
-            found.setdefault(canonical(entry["provenance"]), entry["provenance"])
+            # The revision is that of the user's own repository: it says where one worked, and changes no bit.
+            made = {key: value for key, value in entry["provenance"].items() if key != "git_revision"}
+            found.setdefault(canonical(made), entry["provenance"])
     return [found[text] for text in sorted(found)]
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, final
 
@@ -14,6 +15,9 @@ from jaxlimit.sweeps._format import SCHEMA
 
 RESERVED = ("replica", "time", "point", "complete", "wanted")
 """Names of dimensions and variables that every sweep has."""
+
+LONGEST = 100
+"""Letters of a name that every file system and format takes."""
 
 
 class Job(NamedTuple):
@@ -90,6 +94,8 @@ class SweepSpec:
         self._tree = {"schema": SCHEMA, "settings": given, "axes": grid, "chosen": plain("chosen", list(chosen))}
         _check_axes(given, grid)
         self._text, self._id = canonical(self._tree), digest(self._tree)
+        # In the order of the text, or labels would depend on whether a spec was read from it.
+        self._tree = json.loads(self._text)
         self._cells = self._all_cells()
 
     @classmethod
@@ -217,10 +223,11 @@ def _check_axes(settings: Mapping[str, Any], axes: Sequence[Any]) -> None:
     require(len(set(dims)) == len(dims), "axes", "have names that can be told apart", f"they are called {dims}")
     for dim, (name, values) in zip(dims, axes, strict=True):
         require(dim not in RESERVED, f"axes.{name}", f"not be called one of {RESERVED}", "it is")
+        fits = 0 < len(dim) <= LONGEST and "/" not in dim
+        require(fits, f"axes.{name}", f"have a name of at most {LONGEST} letters without a slash", f"it is {dim!r}")
         filled = isinstance(values, list) and len(values) > 0
         require(filled, f"axes.{name}", "be a list of at least one value", f"it is {values!r}")
-        texts = [canonical(value) for value in values]
-        twice = [text for text in set(texts) if texts.count(text) > 1]
+        twice = [text for text, count in Counter(map(canonical, values)).items() if count > 1]
         require(not twice, f"axes.{name}", "not repeat a value", f"it repeats {', '.join(sorted(twice))}")
         tables = all(isinstance(value, dict) for value in values)
         known = _has(settings, name)
@@ -259,14 +266,13 @@ def _labels(values: Sequence[Any]) -> list[Any]:
     if numbers:
         return list(values)
     names = [_name(value) for value in values]
-    texts = names if len(set(names)) == len(names) else [canonical(value) for value in values]
-    return [text.strip('"') for text in texts]
+    return names if len(set(names)) == len(names) else [canonical(value) for value in values]
 
 
 def _name(value: Any) -> str:
     """What people would call it: the name of the class in a table, with what else the table says."""
     if not isinstance(value, dict):
-        return canonical(value)
+        return value if isinstance(value, str) else canonical(value)
     named = next((value[key] for key in ("name", "law", "source") if key in value), "")
     rest = {key: inner for key, inner in value.items() if inner != named}
     text = ", ".join(f"{key}={_name(inner)}" for key, inner in rest.items())

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from jaxlimit._arguments import instance, require
 from jaxlimit.sweeps._blocks import PREFIX, Blocks, require_folder
 from jaxlimit.sweeps._canonical import canonical
-from jaxlimit.sweeps._files import write_whole
+from jaxlimit.sweeps._files import write_new, write_whole
 from jaxlimit.sweeps._journal import notes
 from jaxlimit.sweeps._spec import Cell, Job, SweepSpec
 
@@ -54,14 +54,14 @@ class Store:
     @classmethod
     def create(cls, folder: str | Path, spec: SweepSpec) -> Self:
         """A new store, or the one that is there with this spec."""
-        path, spec = Path(folder), instance("spec", spec, SweepSpec)
+        path, spec = Path(folder).resolve(), instance("spec", spec, SweepSpec)
         if (path / SPEC).exists():
             store = cls.open(path)
             other = f"it has spec {store.spec.spec_id[:12]} and this one is {spec.spec_id[:12]}; take another folder"
             require(store.spec == spec, "folder", "have no sweep or this very one", other)
             return store
         # Another process may be writing the same spec at this moment; and one that was lost can be written again.
-        mine = {"blocks", "runs", "quarantine", SPEC, CONSOLIDATED}
+        mine = {"blocks", "runs", "quarantine", "figures", SPEC, CONSOLIDATED}
         there = [entry.name for entry in path.iterdir()] if path.is_dir() else []
         strange = [name for name in there if name not in mine and not name.startswith(".")]
         require(not strange, "folder", "be new or empty", f"{path} holds {', '.join(sorted(strange)[:5])}")
@@ -72,15 +72,16 @@ class Store:
         )
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_whole(path / SPEC, _written(spec).encode())
+            new = write_new(path / SPEC, _written(spec).encode())
         except OSError as error:
             raise ValueError(f"Argument `folder` must be one to write in, but {path}: {error.strerror}.") from error
-        return cls(path, spec)
+        return cls(path, spec) if new else cls.create(path, spec)
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
         """The store of a folder."""
-        path = require_folder(folder)
+        # A process that changes its working folder goes on with this one.
+        path = require_folder(folder).resolve()
         require((path / SPEC).is_file(), "folder", "be that of a sweep", f"{path} has no {SPEC}")
         try:
             text = (path / SPEC).read_text(encoding="utf-8")
@@ -131,7 +132,9 @@ class Store:
         present = self.present()
         replicas = sum(job.stop - job.first for job in present)
         wanted = sum(cell.replicas for cell in self.spec.cells)
-        seconds = sum(float(entry["seconds"]) for entry in notes(self.folder) if "seconds" in entry)
+        cells = {cell.cell_id for cell in self.spec.cells}
+        own = (entry for entry in notes(self.folder) if "seconds" in entry and entry.get("cell") in cells)
+        seconds = sum(float(entry["seconds"]) for entry in own)
         place = self.folder / "quarantine"
         damaged = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
         return Progressed(len(present), len(self.spec.jobs), replicas, wanted, seconds, damaged)
@@ -144,11 +147,11 @@ class Store:
         """
         other, copied = instance("other", other, Store), 0
         for job in self.missing():
-            cell, target = self.cell(job), self.path(job)
-            source = other.blocks.path(cell.cell_id, job.first, job.stop)
-            if source.exists() and not other.blocks.damage(source, cell.cell_id):
+            cell = self.cell(job)
+            data = other.blocks.sound(cell.cell_id, job.first, job.stop)
+            if data is not None:
                 self.describe(cell)
-                write_whole(target, source.read_bytes())
+                self.blocks.add(cell.cell_id, job.first, job.stop, data)
                 copied += 1
         for entry in (other.folder / "runs").glob("*.jsonl") if copied else ():
             (self.folder / "runs").mkdir(exist_ok=True)

@@ -29,7 +29,10 @@ def verify(folder: str | Path) -> list[str]:
     for place in sorted((store.folder / "blocks").glob("*/")):
         cell = cells.get(place.name)
         for path in sorted(place.glob(f"*{SUFFIX}")):
-            why = blocks.damage(path, cell.cell_id) if cell else "it belongs to no cell of the spec"
+            try:
+                why = blocks.damage(path, cell.cell_id) if cell else "it belongs to no cell of the spec"
+            except OSError as error:
+                why = f"it cannot be read ({error})"
             if cell and not why and blocks.numbered(path) not in wanted[place.name]:
                 why = "it is no block of the spec"
             if why:

@@ -162,6 +162,52 @@ def test_a_store_gives_samples_that_a_limit_can_be_compared_with(tmp_path):
     assert samples.draws == straight.draws
 
 
+def test_save_times_may_be_an_axis(tmp_path):
+    store = jl.sweeps.Store.create(tmp_path / "store", sweep_spec({**SMALL, "axes": {"ts": [[0, 1], [0, 1, 2]]}}))
+    jl.sweeps.run(store, sweep_block)
+    found = jl.sweeps.dataset(store.folder)
+    np.testing.assert_array_equal(found["t"].values, [[0, 1, np.nan], [0, 1, 2]])
+    np.testing.assert_array_equal(found["values"].values[0, :, :2], found["values"].values[1, :, :2])
+
+
+def test_random_numbers_are_those_of_the_sweep_whatever_a_machine_prefers():
+    with jax.default_prng_impl("rbg"):
+        cell = first({**SMALL, "seed": 11})
+        other = sweep_run(cell).arguments["key"]
+    assert jax.random.key_impl(other) == "threefry2x32"
+
+
+def test_an_optimiser_knows_whether_types_were_wide(monkeypatch):
+    cell = first({**SMALL, "optimiser": {"name": "optax.sgd", "learning_rate": 0.1}})
+    assert cell["x64"] is True
+    assert "x64" not in first(SMALL)
+    with pytest.raises(ValueError, match="`optimiser` must be those of the sweep"):
+        sweep_run({**cell, "x64": False})
+
+
+def test_the_text_of_a_function_of_ones_own_belongs_to_the_sweep(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "def seen(now, start):\n    return now.c[0] + {}\n"
+    (tmp_path / "observables_of_mine.py").write_text(text.format(0), encoding="utf-8")
+    cell = first({**SMALL, "observe": ["observables_of_mine.seen"]})
+    assert len(cell["code_sha256"]) == 64
+    sweep_run(cell)
+    with pytest.raises(ValueError, match="`observe, optimiser` must be those of the sweep"):
+        sweep_run({**cell, "code_sha256": "0" * 64})
+
+
+def test_a_state_that_is_not_of_this_run_does_not_stand_in_the_way(tmp_path):
+    cell, path = first(SMALL), tmp_path / "block"
+    whole = sweep_block(cell, 0, 4)
+    kept = jl.sweeps.BlockCheckpoint(path, "ab" * 32, every=0.0)
+    for _ in range(2):
+        kept.offer(0, lambda: {"pieces": np.array([1, 9, 3]), "nonsense": np.zeros(3)})
+    assert len(list(tmp_path.iterdir())) == 1
+    again = sweep_block(cell, 0, 4, jl.sweeps.BlockCheckpoint(path, "ab" * 32))
+    np.testing.assert_array_equal(again["values"][1], whole["values"][1])
+    assert list(tmp_path.iterdir()) == []
+
+
 class PlugError(Exception):
     """The plug is pulled."""
 
@@ -210,7 +256,8 @@ def test_data_of_a_file_are_known_by_their_numbers(tmp_path):
     np.testing.assert_array_equal(sweep_run(cell).problem.data.y, y)
     np.savez(tmp_path / "mine.npz", x=x, y=2 * y)
     with pytest.raises(ValueError, match="`data` must be those of the sweep"):
-        sweep_block({**cell, "seed": 5}, 0, 1)
+        sweep_block(cell, 0, 1)
+    assert first(settings)["data_sha256"] != cell["data_sha256"]
     with pytest.raises(ValueError, match=r"`data.file` must be an .npz file"):
         sweep_spec({**SMALL, "data": {"file": str(tmp_path / "none.npz")}})
 
@@ -235,6 +282,11 @@ def test_data_of_a_file_are_known_by_their_numbers(tmp_path):
         ({"dtype": "float16"}, "`dtype` must be float32 or float64"),
         ({"layers": {}}, "`width` must be a list, one per hidden layer"),
         ({"seed": -1}, "`seed` must be an integer"),
+        (
+            {"axes": {"size": [{"foo": {"width": 8}}]}},
+            r"`axes.size` must hold tables of settings",
+        ),
+        ({"axes": {"target": [{"width": 8}]}}, "`axes` must not be called one of values"),
         ({"ts": [1.0, 0.5]}, "`ts` must be strictly increasing"),
     ],
     ids=lambda one: str(one)[:30] if isinstance(one, dict) else "",
