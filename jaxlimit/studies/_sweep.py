@@ -95,6 +95,8 @@ def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
 
 def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
     """What is decided for a cell when the sweep is made."""
+    most = 2**32
+    require(settings["replicas"] <= most, "replicas", "be at most 2³²", f"it is {settings['replicas']}")
     found = sweep_run(settings)
     plan = simulation.plan(found.problem, found.width, found.ts, **found.arguments)
     chosen: dict[str, Any] = {"method": _table_of("method", plan.method), **facts(found, settings)}

@@ -190,7 +190,7 @@ def export(folder: str | Path, path: str | Path) -> Path:
     try:
         found.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
         temporary.replace(target)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of HDF5
         raise ValueError(f"Argument `path` must be a file to write, but {target}: {error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -241,7 +241,12 @@ def _replace(new: Path, old: Path) -> None:
     aside = old.with_name(f".{old.name}.{uuid.uuid4().hex}.tmp")
     if old.exists():
         old.rename(aside)
-    new.rename(old)
+    try:
+        new.rename(old)
+    except OSError:
+        if not old.exists():
+            raise
+        shutil.rmtree(new)  # another process was faster, and made the same
     sync_folder(old.parent)
     shutil.rmtree(aside, ignore_errors=True)
 

@@ -280,6 +280,7 @@ def test_data_of_a_file_are_known_by_their_numbers(tmp_path):
         ({"optimiser": {"learning_rate": 1}}, r"`optimiser.name` must be public"),
         ({"batch": "all"}, 'be a number of samples or "population"'),
         ({"dtype": "float16"}, "`dtype` must be float32 or float64"),
+        ({"replicas": 2**32 + 1}, "`replicas` must be at most 2³²"),
         ({"layers": {}}, "`width` must be a list, one per hidden layer"),
         ({"seed": -1}, "`seed` must be an integer"),
         (

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxlimit import sweeps
+from jaxlimit.sweeps import _consolidate
 from tests.sweeps import work
 from tests.sweeps.stores import blocks, done, spec
 
@@ -98,6 +99,19 @@ def test_what_is_complete_belongs_to_the_arrays_that_were_opened(tmp_path):
     sweeps.run(store, work.numbers)
     sweeps.consolidate(store)
     np.testing.assert_array_equal(np.isfinite(seen.values).all(axis=(-1, -2)), opened["complete"].values)
+
+
+def test_of_two_that_consolidate_at_the_same_moment_one_is_enough(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "name").write_text(folder.name, encoding="utf-8")
+    looked = iter([False, True])  # it was not there when this one looked
+    monkeypatch.setattr(Path, "exists", lambda self: next(looked) if self == old else os.path.exists(self))
+    _consolidate._replace(new, old)
+    monkeypatch.undo()
+    assert (old / "name").read_text(encoding="utf-8") == "old"
+    assert not new.exists()
 
 
 def test_labels_are_the_same_whether_a_spec_was_made_or_read(tmp_path):
