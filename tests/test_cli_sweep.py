@@ -108,6 +108,19 @@ def test_more_replicas_start_from_what_is_there(config: Path, tmp_path: Path, ca
     assert printed(capsys)["replicas"] == 16
 
 
+def test_extending_takes_the_blocks_that_a_machine_has_chosen(config: Path, tmp_path: Path, capsys) -> None:
+    config.write_text(config.read_text(encoding="utf-8").replace("block = 4\n", ""), encoding="utf-8")
+    _sweep.init(tmp_path / "few", config=config, replicas=64)
+    _sweep.run(tmp_path / "few")
+    capsys.readouterr()
+    _sweep.init(tmp_path / "many", config=config, replicas=5000, extend=tmp_path / "few", json=True)
+    made = printed(capsys)
+    assert made["adopted"] == jl.sweeps.Store.open(tmp_path / "few").status().blocks
+    _sweep.init(tmp_path / "other", config=config, seed=1, extend=tmp_path / "few")
+    assert "0 of them are taken" in (said := " ".join(capsys.readouterr().out.split()))
+    assert "none of whose cells" in said
+
+
 def test_damage_is_told_and_computed_again(config: Path, tmp_path: Path, capsys) -> None:
     store = tmp_path / "store"
     _sweep.init(store, config=config)

@@ -50,13 +50,16 @@ def init(
     given = settings_from(config)
     given.update({k: v for k, v in {"replicas": replicas, "block": block, "seed": seed}.items() if v is not None})
     wide(given)
-    with right_kinds():
-        spec = studies.sweep_spec(given)
     earlier = None if extend is None else sweeps.Store.open(extend)
+    with right_kinds():
+        spec = studies.sweep_spec(given, extend=None if earlier is None else earlier.spec)
     made = sweeps.Store.create(store, spec)
     adopted = 0 if earlier is None else made.adopt(earlier)
     said = f"{len(spec.cells)} cells in {len(spec.jobs)} blocks"
-    kept = f" {adopted} of them are those of {extend}." if adopted else ""
+    taken = "" if extend is None else f" {adopted} of them are taken from {extend}"
+    if taken and not adopted:
+        taken += ", none of whose cells is one of these but for the replicas"
+    kept = f"{taken}." if taken else ""
     show(
         json,
         {"spec_id": spec.spec_id, "cells": len(spec.cells), "blocks": len(spec.jobs), "adopted": adopted},

@@ -1,7 +1,9 @@
 """Grids of networks: from settings, as in a TOML file, to a spec with every decision written out."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxlimit import diagnostics, simulation
@@ -47,7 +49,7 @@ MOST = 2**12
 """Replicas of a block at most."""
 
 
-def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
+def sweep_spec(settings: Mapping[str, Any], *, extend: SweepSpec | None = None) -> SweepSpec:
     """The spec of a sweep, from settings as in a TOML file, and the grid in the table `axes`.
 
     Settings are those of a problem and of `simulate`; `SWEEP` has the defaults:
@@ -63,6 +65,9 @@ def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
     - `block`, replicas of a block; `common_draws`: cells draw independently of each other unless it is true.
 
     Any of them can be an axis.
+
+    With `extend`, an earlier spec, cells that are equal to its cells but for their replicas get blocks as long as
+    there, so that `Store.adopt` finds them.
 
     Every default is written out, and what a machine would decide is decided here, for every cell: method, lanes,
     native code or not, replicas of a block. Each cell is built and checked as `simulate` would check it. Raises
@@ -83,17 +88,19 @@ def sweep_spec(settings: Mapping[str, Any]) -> SweepSpec:
     draft = SweepSpec({**full, "block": full["block"] or 1}, grid)
     taken = sorted(set(draft.dims) & set(VARIABLES))
     require(not taken, "axes", f"not be called one of {', '.join(VARIABLES)}", f"it has {taken}")
+    earlier = () if extend is None else instance("extend", extend, SweepSpec).cells
+    known = {_but_for_blocks(cell.settings): cell.block for cell in earlier}
     chosen = []
     for cell in draft.cells:
         try:
-            chosen.append(_chosen(cell.settings, decide=full["block"] is None and "block" not in axes))
+            chosen.append(_chosen(cell.settings, full["block"] is None and "block" not in axes, known))
         except ValueError as error:
             where = ", ".join(f"{dim} {draft.labels[dim][i]}" for dim, i in zip(draft.dims, cell.position, strict=True))
             raise ValueError(f"{error} (in the cell {where})" if where else str(error)) from error
     return SweepSpec({**full, "block": full["block"] or 1}, grid, chosen)
 
 
-def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
+def _chosen(settings: Mapping[str, Any], decide: bool, known: Mapping[str, int]) -> dict[str, Any]:
     """What is decided for a cell when the sweep is made."""
     most = 2**32
     require(settings["replicas"] <= most, "replicas", "be at most 2³²", f"it is {settings['replicas']}")
@@ -104,8 +111,16 @@ def _chosen(settings: Mapping[str, Any], decide: bool) -> dict[str, Any]:
         # Whole lanes for all workers, or blocks would leave some of them idle at the end.
         turn = plan.lanes * plan.workers
         wanted = BLOCK_SECONDS * plan.workers / max(plan.seconds, 1e-9)
-        chosen["block"] = turn * max(1, min(int(wanted / turn), MOST // turn))
+        # No longer than what there is: a block that is cut short is none of a sweep that goes on from this one.
+        cap = min(MOST // turn, -(-settings["replicas"] // turn))
+        block = turn * max(1, min(int(wanted / turn), cap))
+        chosen["block"] = known.get(_but_for_blocks({**settings, **chosen}), block)
     return chosen
+
+
+def _but_for_blocks(settings: Mapping[str, Any]) -> str:
+    """What makes networks those that they are."""
+    return json.dumps({k: v for k, v in settings.items() if k not in ("replicas", "block")}, sort_keys=True)
 
 
 def _table_of(key: str, one: Any) -> dict[str, Any]:
@@ -148,8 +163,10 @@ def _completed_at(path: str, value: Any, settings: Mapping[str, Any]) -> Any:
     if field:
         table = settings[key]
         return _completed_at(key, {**table, field: value}, settings)[field] if isinstance(table, Mapping) else value
-    if key == "data" and isinstance(value, Mapping) and "file" not in value:
-        return data_settings(value)
+    if key == "data" and isinstance(value, Mapping):
+        file = value.get("file")
+        # From wherever it is run.
+        return {**value, "file": str(Path(file).resolve())} if isinstance(file, str) else data_settings(value)
     if key == "layers" and isinstance(value, Mapping):
         return resolved_settings(value, LAYERS)
     if key in ROOMS and isinstance(value, ROOMS[key][2]):

@@ -70,9 +70,13 @@ def mpi(workers: int | None = None) -> Iterator[Executor]:
     Raises ``ImportError`` without mpi4py, ``ValueError`` for workers < 1.
     """
     try:
+        from mpi4py import MPI
         from mpi4py.futures import MPIPoolExecutor
     except ImportError as error:
         raise ImportError("This executor needs mpi4py and an MPI library: pip install mpi4py mpich") from error
+    several = MPI.COMM_WORLD.Get_size() > 1
+    how = "be started as mpiexec -n 9 python -m mpi4py.futures -m jaxlimit …"
+    require(several, "executor", how, "this process is alone, and would wait for workers for ever")
     with MPIPoolExecutor(optional_positive_integer("workers", workers)) as executor:
         yield executor
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ def slurm(
     except ImportError as error:
         raise ImportError("This executor needs submitit: pip install 'jaxlimit[slurm]'") from error
     # Every time limit is a piece of the way, so there may be many.
+    there = cluster is not None or shutil.which("sbatch") is not None
+    require(there, "cluster", 'be "local" where there is no Slurm, for processes of this machine', "there is no sbatch")
     made = submitit.AutoExecutor(instance("folder", folder, str), cluster, slurm_max_num_timeout=TIMES)
     wanted: dict[str, Any] = {
         "timeout_min": math.ceil(positive_number("minutes", minutes)),  # whole ones, or submitit refuses them

@@ -40,10 +40,13 @@ def coordinates(store: Store, plan: Layout) -> dict[str, tuple[tuple[str, ...], 
     every = [cell.settings for cell in spec.cells]
     taken = {*RESERVED, *plan.variables, *(dim for one in plan.variables.values() for dim in one.dims)}
     for name in sorted({key for each in every for key in each} - set(spec.dims) - taken - {"block", "replicas"}):
-        values = [each.get(name) for each in every]
+        # Of a table its name: which method a cell was given is seen beside its numbers.
+        values = [one.get("name") if isinstance(one := each.get(name), dict) else one for each in every]
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        if numbers and len(set(values)) > 1:
-            found[name] = (spec.dims, np.array(values).reshape(spec.shape))
+        texts = not name.endswith("_sha256") and all(isinstance(value, str) for value in values)
+        if (numbers or texts) and len(set(values)) > 1:
+            array = np.array(values).reshape(spec.shape)
+            found[name] = (spec.dims, array.astype(object) if texts else array)
     found["wanted"] = (spec.dims, np.array([cell.replicas for cell in spec.cells]).reshape(spec.shape))
     complete = np.zeros((len(spec.cells), plan.replicas), bool)
     for number, ranges in plan.present.items():
