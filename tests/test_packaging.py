@@ -100,7 +100,7 @@ def test_the_extras_are_these():
         "cli": {"cyclopts", "rich"},
         "plot": {"matplotlib"},
         "data": {"scikit-learn"},
-        "store": {"zarr", "xarray"},
+        "store": {"zarr", "xarray", "netcdf4"},
         "numba": {"numba"},
     }
     assert {extra: {name(r) for r in EXTRAS[extra]} for extra in wanted} == wanted
