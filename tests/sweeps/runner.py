@@ -4,6 +4,7 @@ As a program it sees the room alone, as if that had been published without the r
 half a second, and so do those that it spawns, which import this file as well.
 """
 
+import signal
 import sys
 import types
 from pathlib import Path
@@ -28,6 +29,8 @@ def main(folder, name, workers=0, part=0, parts=1, steal=False):
 
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         print(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
     except sweeps.SweepError as error:
