@@ -46,7 +46,7 @@ def networks(exponent=lambda gamma: 1 - 2 * gamma, noise=0.0, lose=0, shift=0.0)
         return {
             "values": (("replica", "time", "point"), values),
             "diverged_at": (("replica",), diverged),
-            "ts": (("time",), np.array([0.0, 1.0])),
+            "t": (("time",), np.array([0.0, 1.0])),
             "steps": (("time",), np.array([0, width])),
         }
 
