@@ -11,24 +11,20 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxlimit import activations, diagnostics, initial, losses, scalings, simulation
+from jaxlimit import diagnostics, initial, scalings, simulation
 from jaxlimit._arguments import instance, require
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.data import Data
 from jaxlimit.networks import AbstractNetwork, Linearised, Multilayer, Shallow
 from jaxlimit.problem import Problem
-from jaxlimit.studies._build import data_from, key_from, named
+from jaxlimit.studies._build import OBJECTS, data_from, named, shared_arguments
 from jaxlimit.studies._build_scalings import held_out_from
 
 ROOMS = {
-    "activation": (activations, "name", activations.AbstractActivation),
-    "c": (initial, "law", initial.AbstractLaw),
-    "w": (initial, "law", initial.AbstractLaw),
+    **{key: OBJECTS[key] for key in ("activation", "c", "w", "loss")},
     "scaling": (scalings, "name", scalings.AbstractScaling),
-    "loss": (losses, "name", losses.AbstractLoss),
     "method": (simulation, "name", simulation.AbstractMethod),
 }
 """Tables that name a class: the room it is looked up in, the key of its name, and its kind."""
@@ -113,11 +109,11 @@ def _source(name: str) -> str:
 
 
 def _stamp(settings: Mapping[str, Any]) -> str:
-    """What tells whether a file of data was written since."""
+    """The digest of a file of data: two writings within a tick of its clock have one date."""
     table = settings["data"]
     file = table.get("file") if isinstance(table, Mapping) else None
     try:
-        return "" if not isinstance(file, str) else str(Path(file).stat())
+        return "" if not isinstance(file, str) else hashlib.sha256(Path(file).read_bytes()).hexdigest()
     except OSError:
         return ""
 
@@ -132,18 +128,17 @@ def _run(text: str, stamp: str) -> SweepRun:
     further = held_out_from(settings)
     x = np.zeros((0, points.inputs)) if further is None else further.x
     width = settings["width"]
-    dtype, batch = settings["dtype"], settings["batch"]
-    require(dtype in ("float32", "float64"), "dtype", "be float32 or float64", f"it is {dtype!r}")
+    batch, shared = settings["batch"], shared_arguments(settings)
     known = batch == "population" or (isinstance(batch, int) and not isinstance(batch, bool))
     require(known, "batch", 'be a number of samples or "population"', f"it is {batch!r}")
     arguments = {
-        "key": _key(settings),
+        **shared,
+        "key": _key(settings, shared["key"]),
         "method": None if settings["method"] is None else _object("method", settings),
         "at": x if len(x) else None,
         "observe": _observe(settings["observe"], problem),
         "batch": None if batch == "population" else batch,
         "optimiser": None if settings["optimiser"] is None else _optimiser(settings["optimiser"]),
-        "dtype": jnp.float64 if dtype == "float64" else jnp.float32,
     }
     targets = points.y if further is None else np.concatenate([points.y, further.y])
     return SweepRun(problem, tuple(width) if isinstance(width, list) else width, settings["ts"], arguments, targets)
@@ -201,9 +196,8 @@ def _digest(found: SweepRun) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _key(settings: Mapping[str, Any]) -> RandomKey:
+def _key(settings: Mapping[str, Any], key: RandomKey) -> RandomKey:
     """The seed's key, and for every cell one of its own, by what the cell is and not by where it stands."""
-    key = key_from(settings)
     if instance("common_draws", settings["common_draws"], bool):
         return key
     own = json.dumps({name: settings[name] for name in STREAM}, sort_keys=True)
