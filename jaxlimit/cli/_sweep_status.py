@@ -57,8 +57,7 @@ def plan(
     console = rich.console.Console()
     grid = rich.table.Table(*spec.dims, "networks", "blocks", "a block", "all", title=f"Sweep {spec.spec_id[:12]}")
     for one in sorted(found.cells, key=lambda one: -one.seconds)[:SHOWN]:
-        position = spec.cells[one.number].position
-        place = (escape(str(spec.labels[dim][i])) for dim, i in zip(spec.dims, position, strict=True))
+        place = (escape(str(label)) for label in spec.where(spec.cells[one.number]).values())
         grid.add_row(*place, f"{one.replicas}", f"{one.blocks}", span(one.block_seconds), span(one.seconds))
     console.print(grid)
     if len(found.cells) > SHOWN:
@@ -92,10 +91,7 @@ def status(store: Path, *, verify: Annotated[bool, Flag] = False, json: Annotate
     done = dict.fromkeys(range(len(spec.cells)), 0)
     for job in opened.present():
         done[job.cell] += job.stop - job.first
-    where = lambda cell: {  # noqa: E731
-        dim: spec.labels[dim][i] for dim, i in zip(spec.dims, cell.position, strict=True)
-    }
-    cells = [{**where(cell), "done": done[cell.number], "wanted": cell.replicas} for cell in spec.cells]
+    cells = [{**spec.where(cell), "done": done[cell.number], "wanted": cell.replicas} for cell in spec.cells]
     remaining = _remaining(opened, found)
     if json:
         print(

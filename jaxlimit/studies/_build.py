@@ -101,13 +101,14 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, where in OBJECTS.items():
         given = settings.get(key)
         if isinstance(given, list | tuple):
-            full[key] = [_complete(key, one, *where) for one in given]
+            full[key] = [complete(key, one, *where) for one in given]
         elif given is not None:
-            full[key] = _complete(key, given, *where)
+            full[key] = complete(key, given, *where)
     return full
 
 
-def _complete(key: str, table: Any, room: ModuleType, field: str, kind: type) -> dict[str, Any]:
+def complete(key: str, table: Any, room: ModuleType, field: str, kind: type) -> dict[str, Any]:
+    """The table with every default of the class that it names. Raises ``ValueError`` for one that names none."""
     named(room, table, key, field, kind)  # what is wrong with it is said in its words
     return completed(room, table, field)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxlimit import diagnostics, simulation
 from jaxlimit._arguments import instance, require
-from jaxlimit.studies._build import XAVIER, completed, data_settings, like, named, resolved_settings
+from jaxlimit.studies._build import XAVIER, complete, data_settings, like, resolved_settings
 from jaxlimit.studies._sweep_cell import ROOMS, facts, sweep_run
 from jaxlimit.sweeps import SweepSpec
 
@@ -95,7 +95,7 @@ def sweep_spec(settings: Mapping[str, Any], *, extend: SweepSpec | None = None) 
         try:
             chosen.append(_chosen(cell.settings, full["block"] is None and "block" not in axes, known))
         except ValueError as error:
-            where = ", ".join(f"{dim} {draft.labels[dim][i]}" for dim, i in zip(draft.dims, cell.position, strict=True))
+            where = ", ".join(f"{dim} {label}" for dim, label in draft.where(cell).items())
             raise ValueError(f"{error} (in the cell {where})" if where else str(error)) from error
     return SweepSpec({**full, "block": full["block"] or 1}, grid, chosen)
 
@@ -170,15 +170,9 @@ def _completed_at(path: str, value: Any, settings: Mapping[str, Any]) -> Any:
     if key == "layers" and isinstance(value, Mapping):
         return resolved_settings(value, LAYERS)
     if key in ROOMS and isinstance(value, ROOMS[key][2]):
-        return _completed_table(key, _table_of(key, value))
+        return complete(key, _table_of(key, value), *ROOMS[key])
     if key in ROOMS and isinstance(value, Mapping):
-        return _completed_table(key, value)
+        return complete(key, value, *ROOMS[key])
     if key == "observe" and isinstance(value, list | tuple):
         return [_public_name(one) for one in value]
     return like(SWEEP[key], value)
-
-
-def _completed_table(key: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    room, field, kind = ROOMS[key]
-    named(room, table, key, field, kind)  # what is wrong with it is said in its words
-    return completed(room, table, field)

@@ -112,9 +112,7 @@ def outputs(store: Store, one: CellFound) -> Samples:
 
 def where(spec: SweepSpec, cell: Cell) -> dict[str, str]:
     """The values of a cell along all axes, as text."""
-    labels = spec.labels
-    found = {dim: labels[dim][place] for dim, place in zip(spec.dims, cell.position, strict=True)}
-    return {dim: f"{label:g}" if isinstance(label, float) else str(label) for dim, label in found.items()}
+    return {dim: f"{label:g}" if isinstance(label, float) else str(label) for dim, label in spec.where(cell).items()}
 
 
 def families(spec: SweepSpec, cells: Mapping[int, CellFound]) -> list[Family]:

@@ -224,10 +224,7 @@ class _Tally:
 
     def _where(self, job: Job) -> str:
         cell = self._store.cell(job)
-        labels = self._store.spec.labels
-        where = ", ".join(
-            f"{dim} {labels[dim][i]}" for dim, i in zip(self._store.spec.dims, cell.position, strict=True)
-        )
+        where = ", ".join(f"{dim} {label}" for dim, label in self._store.spec.where(cell).items())
         return f"Replicas {job.first} to {job.stop - 1} of cell {cell.number} ({where or 'the only one'})"
 
 

@@ -78,7 +78,7 @@ class SweepSpec:
         True
     """
 
-    __slots__ = ("_cells", "_id", "_text", "_tree")
+    __slots__ = ("_cells", "_id", "_labels", "_text", "_tree")
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class SweepSpec:
         self._text, self._id = canonical(self._tree), digest(self._tree)
         # In the order of the text, or labels would depend on whether a spec was read from it.
         self._tree = json.loads(self._text)
+        self._labels = {dim: _labels(values) for dim, (_, values) in zip(self.dims, self._tree["axes"], strict=True)}
         self._cells = self._all_cells()
 
     @classmethod
@@ -160,7 +161,11 @@ class SweepSpec:
     @property
     def labels(self) -> dict[str, list[Any]]:
         """For every dim, its values where they are numbers, and otherwise a text for each of them."""
-        return {dim: _labels(values) for dim, (_, values) in zip(self.dims, self._tree["axes"], strict=True)}
+        return {dim: list(labels) for dim, labels in self._labels.items()}
+
+    def where(self, cell: Cell) -> dict[str, Any]:
+        """The label of a cell along every dim."""
+        return {dim: labels[i] for (dim, labels), i in zip(self._labels.items(), cell.position, strict=True)}
 
     @property
     def cells(self) -> tuple[Cell, ...]:
