@@ -22,7 +22,7 @@ import numpy as np
 
 import jaxlimit as jl
 from benchmarks import peak, product, seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 
 INPUTS, NODES, PAIRS = 10, 48, 2000
 VARIANCE = 1.0 / 3.0

@@ -19,7 +19,7 @@ import scipy.linalg
 
 import jaxlimit as jl
 from benchmarks import peak, product, seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 
 INPUTS, TIMES = 10, 16
 TS = np.linspace(0.0, 4.0, TIMES)

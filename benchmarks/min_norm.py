@@ -22,7 +22,7 @@ import numpy as np
 
 import jaxlimit as jl
 from benchmarks import peak, product, seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 from jaxlimit.studies import min_norm, min_norm_problem, min_norm_settings
 
 STEPS, SEEDS = 10_000, 5

@@ -22,7 +22,7 @@ import numpy as np
 
 import jaxlimit as jl
 from benchmarks import peak, product, seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 
 EPSILON = 0.01
 

@@ -22,7 +22,7 @@ import numpy as np
 
 import jaxlimit as jl
 from benchmarks import peak, product, seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 from jaxlimit.simulation._blocks_loop import _recursion
 from jaxlimit.simulation._draws import index_block, replica_key, thresholds
 from jaxlimit.simulation._native import _loop

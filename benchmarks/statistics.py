@@ -22,7 +22,7 @@ import scipy.stats
 
 import jaxlimit as jl
 from benchmarks import seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 
 STATISTICS = (
     jl.statistics.MeanShift(),

@@ -28,7 +28,7 @@ import optax
 
 import jaxlimit as jl
 from benchmarks import seconds
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 
 
 def problem_of(data: jl.Data) -> jl.Problem:

@@ -1,23 +1,25 @@
-"""Fixed-width lanes of replicas over every core and every device; the only file that knows how many there are.
+"""Fixed-width lanes of replicas over every core and every device; the only file that shares work out among them.
 
 A lane is a fixed number of replicas computed by one program. Bits depend on the lane width and on
 nothing else here: not on the number of replicas, of lanes, of workers or of devices, nor on the order
-in which lanes finish. A queue feeds the lanes to workers. An accelerator has one worker, which keeps it
-busy; a CPU device has one per core, because XLA runs one lane's loop of small operations on one core
-(measured: two threads on two cores double the throughput, one program over all replicas does not).
+in which lanes finish. A queue feeds the lanes to workers. An accelerator has two: while the results of one lane travel
+to the host, the steps of the other run. A CPU device has one per core, because XLA runs one lane's loop of small
+operations on one core (measured: two threads on two cores double the throughput, one program over all replicas does
+not).
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
-from jaxlimit._arguments import items, require
+from jaxlimit._devices import cores
+
+IN_FLIGHT = 2
+"""Lanes of an accelerator at a time: its queue of programs is never empty, and its memory holds both."""
 
 Progress = Callable[[float, float], None]
 """Called with (work done, all work), both in the same arbitrary unit, from any thread."""
@@ -60,48 +62,6 @@ class Checkpoint(Protocol):
 
 class CancelledError(Exception):
     """Raised inside a worker when the run has been stopped."""
-
-
-def chosen_devices(devices: Sequence[jax.Device] | None) -> tuple[jax.Device, ...]:
-    """The given devices, or all local devices of JAX's default backend."""
-    if devices is None:
-        return tuple(jax.local_devices())
-    given = items("devices", devices, "JAX devices")
-    fits = len(given) > 0 and all(isinstance(d, jax.Device) for d in given) and len(set(given)) == len(given)
-    require(fits, "devices", "be a non-empty sequence of distinct JAX devices", f"it is {devices!r}")
-    return given
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_on_host() -> int | None:
-    """Free bytes of this machine, or of the control group a scheduler put the process into; None if unknown."""
-    found = []
-    memory = Path("/proc/meminfo")
-    if memory.exists():
-        lines = dict(line.split(":", 1) for line in memory.read_text().splitlines() if ":" in line)
-        if "MemAvailable" in lines:
-            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (group / "memory.max").read_text().strip(), int((group / "memory.current").read_text())
-        cache = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        if limit != "max":
-            found.append(max(0, int(limit) - used + int(cache.get("inactive_file", 0))))
-    except (OSError, ValueError):  # not Linux, or another version of control groups
-        pass
-    return min(found) if found else None
-
-
-def require_room_for_draws(neurons: int, inputs: int) -> None:
-    """Raise ``ValueError`` unless four fifths of the free memory hold (c, w) in float32 and the bits they come from."""
-    room, needed = available_on_host(), 8 * neurons * (inputs + 1)
-    if room is not None:
-        have = f"{needed / 2**30:.1f} GiB are needed and {0.8 * room / 2**30:.1f} are to be had"
-        require(needed <= 0.8 * room, "neurons", "have weights that fit into the memory", have)
 
 
 def run_lanes(
@@ -147,7 +107,7 @@ def run_lanes(
 def crew(lanes: int, devices: Sequence[jax.Device]) -> list[jax.Device]:
     """One entry per worker: the device it feeds."""
     hosts = sum(device.platform == "cpu" for device in devices)
-    each = [max(1, cores() // hosts) if device.platform == "cpu" else 1 for device in devices]
+    each = [max(1, cores() // hosts) if device.platform == "cpu" else IN_FLIGHT for device in devices]
     rounds = [device for turn in range(max(each)) for device, n in zip(devices, each, strict=True) if turn < n]
     return rounds[:lanes]
 

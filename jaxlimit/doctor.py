@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
 
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 from jaxlimit._versions import versions
 from jaxlimit.activations import Erf
 from jaxlimit.data import sphere

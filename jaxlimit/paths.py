@@ -59,7 +59,7 @@ class Samples(eqx.Module):
     Paths of a limit have the width ∞ (`math.inf`) and `steps` 0: there is no network. `repeats` are then the same paths
     with other draws of a kernel that is a Monte Carlo estimate, as in `GaussianPath`; empty everywhere else.
     `draws` identifies the random numbers, by which `compare_samples` knows dependent samples; None in those made by
-    hand.
+    hand. `devices` names the kinds of devices that computed them, as "cpu"; empty in those made by hand and of limits.
     """
 
     ts: Float[Host, " times"]
@@ -74,6 +74,7 @@ class Samples(eqx.Module):
     forced: Int[Host, " replicas"] | None = None
     repeats: tuple["Samples", ...] = ()
     draws: Draws | None = eqx.field(static=True, default=None)
+    devices: str = eqx.field(static=True, default="")
 
     @property
     def replicas(self) -> int:

@@ -15,7 +15,8 @@ Tree = Mapping[str, str]
 
 LINES = (
     ("_arguments", "_typing", "_versions"),
-    ("_numerics", "_lanes"),
+    ("_numerics", "_devices"),
+    ("_lanes",),
     ("_span",),
     ("activations", "initial", "data", "losses", "scalings", "paths", "claims"),
     ("networks",),
@@ -27,7 +28,7 @@ LINES = (
 )
 """A room imports only rooms of earlier lines; rooms of one line do not know each other."""
 
-GROUND = {"_arguments", "_typing", "_versions", "_numerics", "_lanes"}
+GROUND = {"_arguments", "_typing", "_versions", "_numerics", "_devices", "_lanes"}
 ONLY = {"statistics": GROUND | {"paths", "claims"}, "sweeps": GROUND}
 """Rooms that could be published alone: they see nothing but these."""
 

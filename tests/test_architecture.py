@@ -64,7 +64,7 @@ PLANTS = [
     (house.import_rule, "statistics/_p.py", "from jaxlimit.problem import Problem"),
     (house.import_rule, "sweeps/_p.py", "from jaxlimit.paths import Samples"),
     (house.import_rule, "_typing.py", "from jaxlimit._arguments import require"),
-    (house.import_rule, "_numerics.py", "from jaxlimit._lanes import cores"),
+    (house.import_rule, "_numerics.py", "from jaxlimit._lanes import crew"),
     (house.import_rule, "studies/_p.py", "from jaxlimit.cli import main"),
     (house.import_rule, "__init__.py", "from jaxlimit import cli as cli"),
     (house.import_rule, "studies/_p.py", "import importlib\nimportlib.import_module('jaxlimit.cli')"),

@@ -16,7 +16,7 @@ from jaxlimit._arguments import (
     real_array,
     require,
 )
-from jaxlimit._lanes import require_room_for_draws
+from jaxlimit._devices import require_room_for_draws
 from jaxlimit._numerics import UNIT
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.kernels._certify import outward

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from jaxlimit._arguments import instance, positive_integer, real_array, require
-from jaxlimit._lanes import available_on_host
+from jaxlimit._devices import available_on_host
 from jaxlimit._numerics import UNIT, symmetrised
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.claims import above, number

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from jaxlimit._arguments import instance, real_array, require
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 from jaxlimit._numerics import UNIT, symmetrised
 from jaxlimit._typing import ArrayLike, Host
 from jaxlimit.initial import AbstractLaw

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlimit._arguments import require
-from jaxlimit._lanes import require_room_for_draws
+from jaxlimit._devices import require_room_for_draws
 from jaxlimit._numerics import decay_integral
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.networks import Shallow

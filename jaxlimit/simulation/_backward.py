@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Multilayer
-from jaxlimit.simulation._state import Constants, product
+from jaxlimit.simulation._product import AbstractProduct
+from jaxlimit.simulation._state import Constants
 
 Weights = tuple[Float[Array, "..."], ...]
 
@@ -19,13 +20,17 @@ class Pass(NamedTuple):
     above: Any
 
 
-def forward(network: Multilayer, x: Array, weights: Weights, biases: Weights, factors: Any) -> list[Pass]:
+def forward(
+    network: Multilayer, product: AbstractProduct, x: Array, weights: Weights, biases: Weights, factors: Any
+) -> list[Pass]:
     """All layers on each row of x; w_1 is [inputs, n_1]."""
-    found = passes(network, product(x, weights[0]), weights, biases, factors)
+    found = passes(network, product, product(x, weights[0]), weights, biases, factors)
     return [Pass(x, found[0].above), *found[1:]]
 
 
-def passes(network: Multilayer, first: Array, weights: Weights, biases: Weights, factors: Any) -> list[Pass]:
+def passes(
+    network: Multilayer, product: AbstractProduct, first: Array, weights: Weights, biases: Weights, factors: Any
+) -> list[Pass]:
     """The same from w_1 x on: H_i = f_{i−1} φ_{i−1}(H_{i−1}) w_i + b_i."""
     found = [Pass(None, first + biases[0] if biases else first)]
     for i, w in enumerate(weights[1:]):
@@ -42,7 +47,9 @@ def slope(network: Multilayer, last: Array) -> Array:
     return jnp.asarray(network.output.derivative(last)).astype(last.dtype)
 
 
-def deltas(network: Multilayer, last: Array, weights: Weights, passed: list[Pass], factors: Any) -> list[Array]:
+def deltas(
+    network: Multilayer, product: AbstractProduct, last: Array, weights: Weights, passed: list[Pass], factors: Any
+) -> list[Array]:
     """Δ_1, …, Δ_L from Δ_L [points]: Δ_{i−1} = f_{i−1} Δ_i w_iᵀ ∘ φ'_{i−1}(H_{i−1}), [points, n_{i−1}]."""
     found = [last]
     for i in range(len(weights) - 1, 0, -1):
@@ -63,11 +70,12 @@ def moved(
 ) -> tuple[Weights, Weights, Bool[Array, ""]]:
     """Weights and biases after a step on these points, and whether every ∂ℓ/∂g is finite."""
     x, y = (constants.x, constants.y) if indices is None else (constants.x[indices], constants.y[indices])
-    passed = forward(network, x, weights, biases, constants.output)
+    product = constants.product
+    passed = forward(network, product, x, weights, biases, constants.output)
     last = passed[-1].above
     residual = -loss.derivative(jnp.asarray(network.output(last)).astype(last.dtype), y)
     shares = 1.0 / float(y.shape[0]) if constants.weights is None else constants.weights
-    down = deltas(network, shares * residual * slope(network, last), weights, passed, constants.output)
+    down = deltas(network, product, shares * residual * slope(network, last), weights, passed, constants.output)
     new, after = list(weights), list(biases)
     for i, delta in enumerate(down):
         if network.trained[i]:

@@ -6,8 +6,26 @@ from abc import abstractmethod
 import equinox as eqx
 import numpy as np
 
+from jaxlimit._arguments import instance, require
 from jaxlimit.paths import Samples
+from jaxlimit.simulation._product import AbstractProduct
 from jaxlimit.simulation._state import Chain, Run
+
+
+def left_to_xla(native: bool | None, product: AbstractProduct | None) -> bool | None:
+    """`native` where matrices are multiplied in another way than by itself: native loops know only the one."""
+    if product is None:
+        return native
+    instance("product", product, AbstractProduct, "be an AbstractProduct or None")
+    require(not native, "native", "be False or None here", "native loops multiply at full precision")
+    return False
+
+
+def audited(chain: Chain, product: AbstractProduct | None) -> Chain:
+    """The chain with this way to multiply, which its name tells."""
+    if product is None:
+        return chain
+    return chain._replace(name=f"{chain.name.removesuffix(')')}, product={product})", product=product)
 
 
 class AbstractMethod(eqx.Module):

@@ -18,8 +18,8 @@ from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.simulation._control import SAFETY, Rule, executed, following, stated
 from jaxlimit.simulation._draws import block_steps
-from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, indices_of, product, recorded
-from jaxlimit.simulation._steps import first_lost
+from jaxlimit.simulation._recursion import Board, Walk, walked
+from jaxlimit.simulation._state import Advance, Constants, Fixed, Moving, Observe, indices_of, recorded
 
 
 class Blocks(NamedTuple):
@@ -76,7 +76,7 @@ def _advance(
     Blocks know the save they are on the way to, so they do not depend on where calls are cut.
     """
     state = moving if isinstance(moving, Blocks) else _begin(rule, constants, moving)
-    block = partial(_block, rule, network, loss, constants)
+    block = partial(_block, rule, together, network, loss, constants)
 
     def save(carry: Blocks, bounds: tuple[Array, Array]) -> tuple[Blocks, Any]:
         stop, end = bounds
@@ -119,7 +119,14 @@ def _begin(rule: Rule, constants: Constants, moving: Moving) -> Blocks:
 
 
 def _block(
-    rule: Rule, network: Shallow, loss: AbstractLoss, constants: Constants, key: RandomKey, end: Array, now: Blocks
+    rule: Rule,
+    together: bool,
+    network: Shallow,
+    loss: AbstractLoss,
+    constants: Constants,
+    key: RandomKey,
+    end: Array,
+    now: Blocks,
 ) -> Blocks:
     """One block of one replica."""
     length = executed(rule.order, now.length, end - now.step, now.blocks)
@@ -128,33 +135,34 @@ def _block(
         own = _window(constants, key, now.step, rule.rows)
         constants = constants._replace(x=constants.x[own], y=constants.y[own])
     features, outputs, ahead = _features(rule, network, constants, now, length)
-    gram = product(constants.x, constants.x.T)
+    gram = constants.product(constants.x, constants.x.T)
+    rate, batch = constants.increment * constants.output, constants.batch or 1
+    first, stop, size = now.step, now.step + length, block_steps(batch)
+    indices: Callable[[Array], Array] = partial(indices_of, constants, key)
     if rule.rows:
-        kernel, missed = _kernel(network, features, gram), None
-        rows = jnp.arange(rule.rows, dtype=jnp.int32).reshape(-1, constants.batch or 1)
-        walk = Walk(jnp.zeros_like(length), length, rows.shape[0], lambda _: rows)
+        kernel, missed = _kernel(network, constants, features, gram), None
+        rows = jnp.arange(rule.rows, dtype=jnp.int32).reshape(-1, batch)
+        first, stop, size, indices = jnp.zeros_like(length), length, rows.shape[0], lambda _: rows
     else:
-        now = _remember(rule, now, ahead, lambda: _kernel(network, features, gram))
+        now = _remember(rule, now, ahead, lambda: _kernel(network, constants, features, gram))
         kernel, missed = _extrapolated(rule, now)
-        size = block_steps(constants.batch) if constants.batch else 1
-        walk = Walk(now.step, now.step + length, size, partial(indices_of, constants, key))
-    rate = constants.increment * constants.output
-    if constants.weights is not None:
-        pull = (rate * constants.weights)[:, None] * kernel
-        total, moved, lost = _descent(loss, outputs, constants.y, pull, constants.weights, walk)
+    if constants.weights is None:
+        walk, kernel = Walk(first, stop, size, indices, 1.0 / batch), rate / float(batch) * kernel
     else:
-        total, moved, lost = _recursion(loss, outputs, constants.y, rate / float(constants.batch or 1) * kernel, walk)
+        walk, kernel = Walk(first, stop, size, None, constants.weights), (rate * constants.weights)[:, None] * kernel
+    board = Board(loss, constants.product, outputs, constants.y, kernel)
+    total, moved, lost = walked(board, walk, rule.chunk if together else None)
     (c, w), rest = _moved(network, constants, features, total, now)
     if missed is None:
-        u = product(constants.x, w)
-        reached = constants.output * product(network.activation(u).astype(u.dtype), c)
+        u = constants.product(constants.x, w)
+        reached = constants.output * constants.product(network.activation(u).astype(u.dtype), c)
         # How far the outputs that are reached lie from those foretold: taken as it is, whatever its sign.
         wrong, known = jnp.max(jnp.abs(reached - outputs - moved))[None] / SAFETY[rule.order], jnp.asarray(True)
     else:
         # Of the blocks before the first known δ nothing is known: they are taken to be like this one.
         last, long = (a.astype(rate.dtype) for a in (now.last, length))
         unseen = jnp.where(now.blocks == rule.order, 1.0 + (last / long) ** 2, 1.0)
-        wrong = 0.5 * rate * (long - 1.0) * unseen * product(missed, total)
+        wrong = 0.5 * rate * (long - 1.0) * unseen * constants.product(missed, total)
         known = now.blocks >= rule.order
     drift = now.drift + wrong
     next_ = following(rule, now.length, length, jnp.max(jnp.abs(wrong)), known)
@@ -190,12 +198,12 @@ def _features(
     """Features at the centre of the block, outputs at its start, and the half steps between the two."""
 
     def at(c: Array, w: Array) -> Features:
-        u = product(constants.x, w)
+        u = constants.product(constants.x, w)
         # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
         return Features(network.activation(u).astype(u.dtype), c * network.activation.derivative(u).astype(u.dtype))
 
     start = at(now.c, now.w)
-    outputs = constants.output * product(start.h, now.c)
+    outputs = constants.output * constants.product(start.h, now.c)
     if now.old is None:
         return start, outputs, jnp.zeros_like(length)
     # The k-th of h steps sees the features after k steps: on average those after (h − 1)/2.
@@ -205,10 +213,10 @@ def _features(
     return at(c, w), outputs, ahead
 
 
-def _kernel(network: Shallow, features: Features, gram: Array) -> Float[Array, "points points"]:
+def _kernel(network: Shallow, constants: Constants, features: Features, gram: Array) -> Float[Array, "points points"]:
     """K = HHᵀ + DDᵀ ⊙ XXᵀ; without HHᵀ where the output layer is frozen."""
-    inner = product(features.d, features.d.T) * gram
-    return inner + product(features.h, features.h.T) if network.train_output else inner
+    inner = constants.product(features.d, features.d.T) * gram
+    return inner + constants.product(features.h, features.h.T) if network.train_output else inner
 
 
 def _remember(rule: Rule, now: Blocks, ahead: Array, kernel: Callable[[], Array]) -> Blocks:
@@ -240,60 +248,6 @@ def _extrapolated(rule: Rule, now: Blocks) -> tuple[Float[Array, "points points"
     return now.kernels[0] + recent * ages[0], recent if rule.order == 1 else recent - slope(1)
 
 
-class Walk(NamedTuple):
-    """The steps first ≤ k < stop of a block; indices[b] are the points of the steps from b · size on."""
-
-    first: Int[Array, ""]
-    stop: Int[Array, ""]
-    size: int
-    indices: Callable[[Array], Int[Array, "size batch"]]
-
-
-def _recursion(
-    loss: AbstractLoss, outputs: Array, y: Array, scaled: Array, walk: Walk
-) -> tuple[Float[Array, " points"], Float[Array, " points"], Int[Array, ""]]:
-    """The steps in the outputs alone: summed errors, displacement of the outputs, first non-finite step or −1.
-
-    The displacement is carried, not the outputs: small moves of large outputs would round away.
-    """
-
-    def part(b: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        indices = walk.indices(b)
-
-        def body(k: Array, inner: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            total, moved, lost = inner
-            i = indices[k - b * walk.size]
-            residual = -loss.derivative(outputs[i] + moved[i], y[i])
-            lost = first_lost(lost, jnp.all(jnp.isfinite(residual)), k)
-            return (
-                total.at[i].add(residual / float(i.size)),
-                moved + jnp.sum(residual[:, None] * scaled[i], axis=0),
-                lost,
-            )
-
-        first, stop = jnp.maximum(walk.first, b * walk.size), jnp.minimum(walk.stop, (b + 1) * walk.size)
-        return jax.lax.fori_loop(first, stop, body, carry)
-
-    zero, never = jnp.zeros_like(outputs), jnp.full_like(walk.first, -1)
-    edges = walk.first // walk.size, (walk.stop + walk.size - 1) // walk.size
-    return jax.lax.fori_loop(*edges, part, (zero, zero, never))
-
-
-def _descent(
-    loss: AbstractLoss, outputs: Array, y: Array, scaled: Array, weights: Array, walk: Walk
-) -> tuple[Float[Array, " points"], Float[Array, " points"], Int[Array, ""]]:
-    """The same where a step takes all points: e = −∂ℓ/∂g at each, d ← d + κ K diag(π) e; `scaled` is κ diag(π) K."""
-
-    def body(k: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        total, moved, lost = carry
-        residual = -loss.derivative(outputs + moved, y)
-        lost = first_lost(lost, jnp.all(jnp.isfinite(residual)), k)
-        return total + weights * residual, moved + product(residual, scaled), lost
-
-    zero, never = jnp.zeros_like(outputs), jnp.full_like(walk.first, -1)
-    return jax.lax.fori_loop(walk.first, walk.stop, body, (zero, zero, never))
-
-
 def _moved(
     network: Shallow, constants: Constants, features: Features, total: Array, now: Blocks
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -301,8 +255,10 @@ def _moved(
 
     Steps may be smaller than a rounding unit of w: without `rest`, many short blocks would lose them.
     """
-    step_c = constants.increment * product(total, features.h) if network.train_output else jnp.zeros_like(now.c)
-    step_w = constants.increment * product(constants.x.T, total[:, None] * features.d)
+    step_c = (
+        constants.increment * constants.product(total, features.h) if network.train_output else jnp.zeros_like(now.c)
+    )
+    step_w = constants.increment * constants.product(constants.x.T, total[:, None] * features.d)
     whole = step_c + now.rest[0], step_w + now.rest[1]
     moved = now.c + whole[0], now.w + whole[1]
     return moved, (whole[0] - (moved[0] - now.c), whole[1] - (moved[1] - now.w))

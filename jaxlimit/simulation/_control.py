@@ -42,10 +42,11 @@ SHARING, MOST_SHARING = 4, 8
 
 
 class Rule(NamedTuple):
-    """What decides on lengths. `order`, `keep`, `renew` and `rows` are static, the rest is data.
+    """What decides on lengths. `order`, `keep`, `renew`, `rows` and `chunk` are static, the rest is data.
 
     `renew` is the number of blocks that share a kernel, `keep` where δ is FREE or the length is fixed. `rows` > 0:
-    work in the points of the block, at most so many, and not in all of the data. `start`, `shortest` and `longest`
+    work in the points of the block, at most so many, and not in all of the data. `chunk` is how many steps an
+    accelerator takes together within a block. `start`, `shortest` and `longest`
     are lengths of blocks; `allowance` is what |Σ δ| may reach in all of the `total` steps, 0 where the length is
     fixed.
     """
@@ -54,6 +55,7 @@ class Rule(NamedTuple):
     keep: int
     renew: int
     rows: int
+    chunk: int
     start: Int[Array, ""]
     shortest: Int[Array, ""]
     longest: Int[Array, ""]

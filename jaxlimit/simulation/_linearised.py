@@ -20,7 +20,7 @@ from jaxlimit.simulation._checks import check_stability, warn_without_limit
 from jaxlimit.simulation._cost import stepwise_seconds
 from jaxlimit.simulation._draws import drawn
 from jaxlimit.simulation._family import AbstractFamily, Factors
-from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_on_device, parameters
+from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_in_steps, parameters
 from jaxlimit.simulation._optimiser import Optimiser
 from jaxlimit.simulation._shallow import TURNS, ShallowFamily
 from jaxlimit.simulation._state import Chain, Constants, Moving, Observe, Run, begin, product
@@ -88,9 +88,10 @@ class LinearisedFamily(AbstractFamily):
         places = 2 * features(run, run.samples)
         # The moves beside the start from which they are counted, and two numbers per neuron and point.
         state = 2 * parameters(run) + 2 * seen + (places if together else 0)
-        several = lanes or (min(TURNS, lanes_in_cache(run)) if run.on_cpus else lanes_on_device(state))
+        several = lanes or (min(TURNS, lanes_in_cache(run)) if run.on_cpus else lanes_in_steps(run, state))
+        seconds = stepwise_seconds(run, False, several)
         advance, scratch = partial(_advance, together), 0 if together else places
-        return Chain("Stepwise(native=False)", advance, several, 1, stepwise_seconds(run, False), state, scratch)
+        return Chain("Stepwise(native=False)", advance, several, 1, seconds, state, scratch)
 
 
 @eqx.filter_jit
@@ -103,12 +104,12 @@ def _tangent(
     def plane(c: Array, u: Array) -> Plane:
         # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
         found, slopes = shallow.activation(u).astype(own), c * shallow.activation.derivative(u).astype(own)
-        return Plane(constants.output * product(found, c), found if shallow.train_output else None, slopes)
+        return Plane(constants.output * constants.product(found, c), found if shallow.train_output else None, slopes)
 
     def one(replica: tuple[Array, Array, Array | None]) -> tuple[Plane, Plane]:
         c, w, frozen = replica
-        extra = product(constants.at, w)
-        return plane(c, product(constants.x, w)), plane(c, extra if frozen is None else extra + frozen)
+        extra = constants.product(constants.at, w)
+        return plane(c, constants.product(constants.x, w)), plane(c, extra if frozen is None else extra + frozen)
 
     over = jax.vmap(one) if together else partial(jax.lax.map, one)
     data, extra = over((moving.c, moving.w, start.frozen))
@@ -158,16 +159,16 @@ def _moved(loss: AbstractLoss, constants: Constants, plane: Plane, x: Array, y: 
     residual = -loss.derivative(_outputs(constants, plane, x, now), y)
     shares = 1.0 / float(y.shape[0]) if constants.weights is None else constants.weights
     move = constants.increment * shares * residual
-    c = now.c if plane.features is None else now.c + product(move, plane.features)
-    w = now.w + product(x.T, move[:, None] * plane.slopes)
+    c = now.c if plane.features is None else now.c + constants.product(move, plane.features)
+    w = now.w + constants.product(x.T, move[:, None] * plane.slopes)
     return now._replace(c=c, w=w, diverged=first_lost(now.diverged, jnp.all(jnp.isfinite(residual)), k))
 
 
 def _outputs(constants: Constants, plane: Plane, x: Array, now: Moving) -> Float[Array, " points"]:
     """f_0 + N^{−γ} Σ_i [Δc_i σ(w_i0·x) + c_i0 σ'(w_i0·x) Δw_i·x] at the points of the plane."""
-    moved = jnp.sum(plane.slopes * product(x, now.w), axis=1)
+    moved = jnp.sum(plane.slopes * constants.product(x, now.w), axis=1)
     if plane.features is not None:
-        moved = moved + product(plane.features, now.c)
+        moved = moved + constants.product(plane.features, now.c)
     return plane.values + constants.output * moved
 
 

@@ -1,16 +1,26 @@
 """How many replicas go together, and whether a run has room: bytes are predicted before anything is computed."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import jax
 
 from jaxlimit._arguments import require
-from jaxlimit._lanes import available_on_host as available_on_host
+from jaxlimit._devices import available_on_device as available_on_device
+from jaxlimit._devices import available_on_host as available_on_host
+from jaxlimit._devices import facts
+from jaxlimit._lanes import IN_FLIGHT
 from jaxlimit.simulation._state import Chain, Run
 
 CACHE = 3 * 2**18
 """Bytes of state that stay in the cache of a CPU's core."""
 
-DEVICE = 2**32
-"""Bytes of state that fill an accelerator."""
+SHARE = 1 / 4
+"""Of the memory of an accelerator, for one of the lanes that it holds at a time."""
+
+LAUNCHES, PASSES, BUSY = 6, 3, 10
+"""A step launches about so many kernels, which read and write the parameters so many times in all; these passes take
+BUSY times as long as the launches where an accelerator is full."""
 
 MOST_ON_CPU, MOST_ON_DEVICE = 64, 1024
 """More replicas than these need not go together."""
@@ -31,9 +41,25 @@ def lanes_in_cache(run: Run) -> int:
     return max(1, min(MOST_ON_CPU, CACHE // parameters(run)))
 
 
-def lanes_on_device(state: int) -> int:
-    """Replicas that fill an accelerator, each of `state` bytes."""
-    return max(1, min(MOST_ON_DEVICE, DEVICE // state))
+def lanes_in_steps(run: Run, state: int) -> int:
+    """Replicas, each of `state` bytes, that keep an accelerator busy step by step: more would only be padding.
+
+    From so many on, moving the parameters takes BUSY times as long as launching what moves them.
+    """
+    known = facts(run.devices)
+    busy = BUSY * LAUNCHES * known.launch * known.bandwidth / (PASSES * parameters(run))
+    return _rounded(min(busy, lanes_in_memory(run, state)))
+
+
+def lanes_in_memory(run: Run, state: int) -> int:
+    """Replicas, each of `state` bytes, that share the launches of long blocks: as many as memory has room for."""
+    drawn = 4 * run.numbers(run.problem.data.inputs) + features(run, run.points + run.extra)
+    return _rounded(min(MOST_ON_DEVICE, SHARE * facts(run.devices).memory / (state + drawn)))
+
+
+def _rounded(lanes: float) -> int:
+    """Down to a power of two: kinds of devices that are much the same compute the same bits."""
+    return 1 << max(0, int(lanes).bit_length() - 1)
 
 
 def result_bytes(run: Run, times: int, observed: int) -> int:
@@ -47,9 +73,12 @@ def lane_bytes(run: Run, chain: Chain) -> int:
     Its parameters as drawn (float32, all inputs) and in the span of the data, what a method needs, and the features of
     a save.
     """
+    return chain.lanes * _replica_bytes(run, chain) + chain.scratch
+
+
+def _replica_bytes(run: Run, chain: Chain) -> int:
     drawn = 4 * run.numbers(run.problem.data.inputs)
-    each = drawn + parameters(run) + chain.state + features(run, run.points + run.extra)
-    return chain.lanes * each + chain.scratch
+    return drawn + parameters(run) + chain.state + features(run, run.points + run.extra)
 
 
 def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, workers: int) -> None:
@@ -75,16 +104,42 @@ def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, 
     for device in run.devices:
         free = available_on_device(device)
         if free is not None:
-            but = f"a lane of {chain.lanes} replicas of width {run.width} needs {_size(lane)}; choose smaller `lanes`"
-            require(lane <= free, "width", f"fit into the {_size(free)} that {device} has free", but)
+            at_once = min(IN_FLIGHT, -(-replicas // chain.lanes))
+            but = f"{_lanes(at_once, chain.lanes)} of width {run.width} need {_size(at_once * lane)}"
+            fits = int((free / IN_FLIGHT - chain.scratch) // _replica_bytes(run, chain))
+            advice = f"`lanes={fits}` of the method would fit" if fits > 0 else "no number of `lanes` would fit"
+            must = f"fit into the {_size(free)} that {device} has free"
+            require(at_once * lane <= free, "width", must, f"{but}: {advice}")
 
 
-def available_on_device(device: jax.Device) -> int | None:
-    """Free bytes of an accelerator; None where the device does not say."""
-    stats = device.memory_stats() or {} if device.platform != "cpu" else {}
-    if "bytes_limit" not in stats:
-        return None
-    return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+@contextmanager
+def shortage_named(run: Run, chain: Chain, device: jax.Device, measured: Callable[[], int | None]) -> Iterator[None]:
+    """Turn a device's lack of memory into a ``MemoryError`` that says how many replicas would go together.
+
+    `measured` tells the bytes of a lane as they were compiled, once it is asked for; None where it cannot.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise MemoryError(_shortage(run, chain, device, measured())) from error
+
+
+def _shortage(run: Run, chain: Chain, device: jax.Device, lane: int | None) -> str:
+    limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
+    fits, taken = chain.lanes // 2, ""
+    if limit and lane:
+        fits = min(fits, int(limit * chain.lanes // (IN_FLIGHT * lane)))
+        taken = f" (a lane as compiled takes {_size(lane)}, up to {IN_FLIGHT} are held, the device has {_size(limit)})"
+    advice = f"take `lanes={fits}` of the method" if fits else "not even one goes there: take a narrower network"
+    found = f"{device} ran out of memory with lanes of {chain.lanes} replicas of width {run.width}{taken}"
+    return f"{found}; {advice}. Nothing was changed by itself, as bits depend on the width of lanes."
+
+
+def _lanes(count: int, width: int) -> str:
+    """So many lanes of so many replicas."""
+    return f"a lane of {width} replicas" if count == 1 else f"{count} lanes of {width} replicas"
 
 
 def _size(count: float) -> str:

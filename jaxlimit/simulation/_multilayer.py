@@ -20,9 +20,10 @@ from jaxlimit.problem import Problem
 from jaxlimit.scalings import AbstractLayerwiseScaling
 from jaxlimit.simulation._backward import deltas, forward, moved, passes, slope, timed
 from jaxlimit.simulation._checks import SPECTRUM_POINTS, require_stable
+from jaxlimit.simulation._cost import stepwise_seconds
 from jaxlimit.simulation._draws import parameters_key, replica_key
 from jaxlimit.simulation._family import AbstractFamily, Factors
-from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_on_device, parameters
+from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_in_steps, parameters
 from jaxlimit.simulation._optimiser import Optimiser
 from jaxlimit.simulation._state import Chain, Constants, Observe, Run, product
 from jaxlimit.simulation._steps import first_lost, over_own_steps
@@ -137,9 +138,11 @@ class MultilayerFamily(AbstractFamily):
         together = not run.on_cpus
         places = 4 * features(run, run.samples)
         state = 3 * parameters(run) + (places if together else 0)
-        several = lanes or (min(TURNS, lanes_in_cache(run)) if run.on_cpus else lanes_on_device(state))
+        several = lanes or (min(TURNS, lanes_in_cache(run)) if run.on_cpus else lanes_in_steps(run, state))
         # Three products a layer; a step on few samples reads and writes the weights twice.
         seconds = 1e-6 + 1e-9 * (run.numbers(run.rank) * (0.1 * run.samples + 1.0) + 3.0 * run.neurons * run.samples)
+        if together:
+            seconds = run.problem.network.layers * stepwise_seconds(run, False, several)  # type: ignore[attr-defined]
         advance = partial(_advance, together, _schedules(run.problem))
         return Chain("Stepwise(native=False)", advance, several, 1, seconds, state, 0 if together else places)
 
@@ -158,13 +161,13 @@ def _kernel(
     """K with which a step turns the outputs: Σ_i rate_i f_{i−1} ⟨Δ_i(x), Δ_i(x')⟩ ⟨φ_{i−1}(x), φ_{i−1}(x')⟩."""
     start = network.init(width, x.shape[1], parameters_key(replica_key(key, 0)))
     weights = start.weights[0].T, *start.weights[1:]
-    passed = forward(network, jnp.asarray(x), weights, start.biases, factors.output)
+    passed = forward(network, product, jnp.asarray(x), weights, start.biases, factors.output)
     ones = slope(network, passed[-1].above)
     rates = timed(factors.increment, schedules, jnp.zeros((), jnp.int32), ones.dtype)
     total = jnp.zeros((x.shape[0],) * 2, ones.dtype)
     # The rate of w_i, i ≥ 2, has the factor of its sum already; the output's gradient has it once more.
     fs = (1.0, *factors.output)
-    for i, delta in enumerate(deltas(network, ones, weights, passed, factors.output)):
+    for i, delta in enumerate(deltas(network, product, ones, weights, passed, factors.output)):
         if network.trained[i]:
             flat, below = delta.reshape(len(x), -1), passed[i].below
             inner = rates.weights[i] * fs[i] * product(below, below.T)
@@ -245,11 +248,11 @@ def _advance(
 
 def _outputs(network: Multilayer, constants: Constants, now: Deep, fixed: Fixed) -> Float[Array, " points"]:
     """φ_L(H_L) on the data, then on the extra points, whose part of w_1 x outside the span is frozen."""
-    first = product(constants.x, now.weights[0])
+    first = constants.product(constants.x, now.weights[0])
     if constants.at.shape[0]:
-        extra = product(constants.at, now.weights[0])
+        extra = constants.product(constants.at, now.weights[0])
         first = jnp.concatenate([first, extra if fixed.frozen is None else extra + fixed.frozen])
-    last = passes(network, first, now.weights, now.biases, constants.output)[-1].above
+    last = passes(network, constants.product, first, now.weights, now.biases, constants.output)[-1].above
     return jnp.asarray(network.output(last)).astype(last.dtype)
 
 

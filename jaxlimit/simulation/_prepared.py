@@ -17,7 +17,8 @@ from jaxlimit._arguments import (
     require,
     save_times,
 )
-from jaxlimit._lanes import chosen_devices, crew
+from jaxlimit._devices import chosen_devices
+from jaxlimit._lanes import crew
 from jaxlimit._span import Span, span
 from jaxlimit._typing import ArrayLike, Host, RandomKey
 from jaxlimit.problem import Problem

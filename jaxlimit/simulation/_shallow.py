@@ -20,7 +20,7 @@ from jaxlimit.simulation import _native, _optimiser
 from jaxlimit.simulation._checks import check_stability, warn_without_limit
 from jaxlimit.simulation._cost import stepwise_seconds
 from jaxlimit.simulation._family import AbstractFamily, Factors
-from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_on_device, parameters
+from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_in_steps, parameters
 from jaxlimit.simulation._state import Chain, Constants, Fixed, Moving, Observe, Run, begin, recorded
 from jaxlimit.simulation._steps import first_lost, over_steps, pull
 
@@ -71,14 +71,15 @@ class ShallowFamily(AbstractFamily):
             missing = "optimisers are left to XLA"
         require(not (native and missing), "native", "be False or None here", f"{missing}")
         compiled = native or (native is None and not missing and run.dtype == np.float32)
-        seconds, state = stepwise_seconds(run, bool(compiled)), 2 * parameters(run)
-        if run.optimiser is not None:
-            # Its state, gradients and updates; each is read and written at every step.
-            held = _optimiser.state_bytes(run.optimiser, run)
-            seconds, state = seconds * (2 + held / parameters(run)), 2 * state + held
+        state = 2 * parameters(run)
+        # Its state, gradients and updates; each is read and written at every step.
+        held = 0 if run.optimiser is None else _optimiser.state_bytes(run.optimiser, run)
+        state += 0 if run.optimiser is None else 2 * parameters(run) + held
         # Where replicas take turns on all points, more of them in a lane only keep other workers waiting.
         most = TURNS if run.batch is None else lanes_in_cache(run)
-        several = lanes or (min(most, lanes_in_cache(run)) if run.on_cpus else lanes_on_device(state))
+        several = lanes or (min(most, lanes_in_cache(run)) if run.on_cpus else lanes_in_steps(run, state))
+        seconds = stepwise_seconds(run, bool(compiled), several)
+        seconds *= 1 if run.optimiser is None else 2 + held / parameters(run)
         if compiled:
             advance_lane = _native.chain(network, loss, run.dtype)
             state += features(run, run.points)

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,18 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlimit._arguments import require
+from jaxlimit._devices import kinds
 from jaxlimit._lanes import Checkpoint, Progress, run_lanes
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.paths import Draws, Samples
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._base import AbstractMethod
 from jaxlimit.simulation._checks import diverged_at
-from jaxlimit.simulation._draws import replica_key, thresholds
+from jaxlimit.simulation._lane import lanes_of
 from jaxlimit.simulation._optimiser import Optimiser
-from jaxlimit.simulation._pieces import Piece, pieces
 from jaxlimit.simulation._prepared import Prepared, prepared
-from jaxlimit.simulation._resumed import STILL, Passport, Place, digest, joined
-from jaxlimit.simulation._state import Constants
 
 
 def simulate(
@@ -92,77 +89,27 @@ def simulate(
 
 def train(given: Prepared, progress: Progress | None, checkpoint: Checkpoint | None, half: int | None) -> Samples:
     """The run; with `half` 0 or 1, of that half of networks twice as wide, on every other of their samples."""
-    run, networks, chain, observe, steps = given.run, given.networks, given.chain, given.observe, given.steps
-    first, replicas, lanes, cut = given.first, given.replicas, chain.lanes, pieces(steps, chain)
-    host = _shared(given, half)
+    run, steps, chain, first = given.run, given.steps, given.chain, given.first
     report = _Reporter(progress, given.lanes * max(1.0, float(run.steps)))
-    kinds = type(run.network).__name__, type(run.problem.loss).__name__
-    settings = chain.name, lanes, run.width, run.batch, steps.tolist(), *kinds
-    # Hashing the data takes a moment where there are many, and is for checkpoints alone.
-    identity = np.zeros(0, np.uint8) if checkpoint is None else digest(host, settings)
-
-    def prepare(device: jax.Device) -> Callable[[int, Callable[[], None]], Any]:
-        constants = Constants(**jax.device_put(host, device), batch=run.batch, inputs=run.problem.data.inputs)
-        base = jax.device_put(given.key, device)
-
-        def lane(number: int, check: Callable[[], None]) -> Any:
-            keys = _lane_keys(base, np.asarray(first + number * lanes + np.arange(lanes), np.uint32))
-            wanted = min(lanes, replicas - number * lanes)
-            real, seen, together = jnp.asarray(wanted, jnp.int32), observe is not None, not run.on_cpus
-            moving, fixed = networks.begin(run.network, constants, keys, real, run.width, seen, together)
-
-            def advance(moving: Any, piece: Piece) -> tuple[Any, tuple[Any, Any, Any]]:
-                loss = run.problem.loss
-                after, *found = chain.advance(run.network, loss, observe, constants, keys, moving, fixed, *piece)
-                jax.block_until_ready(found)
-                return after, tuple(found)
-
-            # The start is held by its place alone, and goes when the first piece is done.
-            passport, place = Passport(identity, cut, keys, wanted), Place(0, moving, [])
-            del moving
-            kept = None if checkpoint is None else checkpoint.load(number)
-            if kept is not None:
-                place = passport.place(number, kept, lambda: advance(place.moving, STILL))
-                report.add(float(cut[place.done - 1].stops[-1]))
-            while place.done < len(cut):
-                check()
-                piece = cut[place.done]
-                after, found = advance(place.moving, piece)
-                report.add(float(piece.stops[-1] - piece.stops[0]))
-                saved = [*place.saved, jax.device_get(found)] if piece.saves else place.saved
-                place = Place(place.done + 1, after, saved)
-                if checkpoint is not None and place.done < len(cut):
-                    checkpoint.offer(number, partial(passport.state, place))
-            last = np.array(place.moving.diverged), np.array(place.moving.forced)
-            return *joined(place.saved), *last
-
-        return lane
-
-    parts = run_lanes(prepare, given.lanes, run.devices)
-    values, error, observed, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[:replicas], *parts)
-    diverged = diverged_at(diverged, values, steps)
-    forced = None if error is None else forced
-    made = Draws.of("simulate", given.key, range(first, first + replicas), half)
+    on_device = lanes_of(given, half, checkpoint, report.add)
+    parts = run_lanes(lambda device: on_device(device).through, given.lanes, run.devices)
+    values, error, observed, diverged, forced = jax.tree.map(lambda *a: np.concatenate(a)[: given.replicas], *parts)
     samples = Samples(
-        given.times, values, observed, steps, diverged, chain.name, run.width, lanes, error, forced, (), made
+        ts=given.times,
+        values=values,
+        observed=observed,
+        steps=steps,
+        diverged_at=diverged_at(diverged, values, steps),
+        method=chain.name,
+        width=run.width,
+        lanes=chain.lanes,
+        error=error,
+        forced=None if error is None else forced,
+        draws=Draws.of("simulate", given.key, range(first, first + given.replicas), half),
+        devices=kinds(run.devices),
     )
     given.method.warn(samples)
     return samples
-
-
-def _shared(given: Prepared, half: int | None) -> dict[str, Any]:
-    """The arrays of `Constants`, in the precision of the run."""
-    run, reduced, data, kind = given.run, given.reduced, given.run.problem.data, given.run.dtype
-    factors = given.networks.factors(run.problem, run.width)
-    cast = partial(jax.tree.map, lambda array: np.array(array, kind))
-    numbers = {"x": reduced.x, "y": data.y, "at": reduced.at, "basis": reduced.basis, "remainder": reduced.remainder}
-    numbers |= {"output": factors.output, "increment": factors.increment}
-    weights = data.weights if run.batch is None else None
-    half_ = None if half is None else np.asarray(half, np.int32)
-    return cast({**numbers, "weights": weights}) | {"bounds": thresholds(data.weights), "half": half_}
-
-
-_lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))
 
 
 class _Reporter:

@@ -12,11 +12,13 @@ from jaxlimit._arguments import optional_positive_integer, positive_number, requ
 from jaxlimit.paths import Samples
 from jaxlimit.scalings import PowerScaling
 from jaxlimit.simulation import _blocks, _blocks_native, _native
-from jaxlimit.simulation._base import AbstractMethod
+from jaxlimit.simulation._base import AbstractMethod, audited, left_to_xla
 from jaxlimit.simulation._control import MARGIN, MOST_SHARING, SHARING, SHORTEST, START, Rule
 from jaxlimit.simulation._cost import sstep_seconds
+from jaxlimit.simulation._draws import BLOCK
 from jaxlimit.simulation._families import family
-from jaxlimit.simulation._memory import features, lanes_on_device, parameters
+from jaxlimit.simulation._memory import features, lanes_in_memory, parameters
+from jaxlimit.simulation._product import AbstractProduct
 from jaxlimit.simulation._state import Chain, Run
 
 FRACTIONS = {1: 1 / 256, 2: 1 / 16}
@@ -86,8 +88,8 @@ class SStep(AbstractMethod):
     own points (more data than fits a block) it is the sum of the distances between the outputs foretold and
     reached.
 
-    `native` as in `Stepwise`, `lanes` too. Raises ``ValueError`` for a block or lanes < 1, an order other than
-    1 and 2, a tolerance outside 10^−30 … 10^30. Source: references `sstep`, `xavier`.
+    `native`, `lanes` and `product` as in `Stepwise`. Raises ``ValueError`` for a block or lanes < 1, an order
+    other than 1 and 2, a tolerance outside 10^−30 … 10^30. Source: references `sstep`, `xavier`.
 
         >>> import jax, jaxlimit as jl
         >>> network = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
@@ -104,6 +106,7 @@ class SStep(AbstractMethod):
     tolerance: float | None = eqx.field(static=True, default=None, converter=_plain)
     lanes: int | None = eqx.field(static=True, default=None, converter=_plain)
     native: bool | None = eqx.field(static=True, default=None)
+    product: AbstractProduct | None = None
 
     def __check_init__(self) -> None:
         """Block and lanes are whole and positive, the order is 1 or 2, the tolerance positive."""
@@ -115,6 +118,7 @@ class SStep(AbstractMethod):
             tolerance = positive_number("tolerance", self.tolerance)
             fits = SMALLEST <= tolerance <= 1 / SMALLEST
             require(fits, "tolerance", f"lie between {SMALLEST:g} and {1 / SMALLEST:g}", f"it is {tolerance:g}")
+        left_to_xla(self.native, self.product)
         known = self.native is None or isinstance(self.native, bool)
         require(known, "native", "be True, False or None", f"it is {self.native!r}")
 
@@ -137,11 +141,12 @@ class SStep(AbstractMethod):
         require(run.optimiser is None, "method", "be Stepwise() with an optimiser", "blocks are steps of SGD")
         rule, likely = self._rule(run)
         missing = _native.missing(run.network, run.problem.loss, run.devices)
+        asked = left_to_xla(self.native, self.product)
         if rule.rows:
             missing = missing or "blocks shorter than the data are left to XLA"
-        require(not (self.native and missing), "native", "be False or None here", f"{missing}")
+        require(not (asked and missing), "native", "be False or None here", f"{missing}")
         suits = not missing and run.dtype == np.float32 and run.points <= MANY_POINTS
-        native = suits if self.native is None else self.native
+        native = suits if asked is None else asked
         block = self.block_length(run.width, run.gamma)
         length = f"block={block}" if self.tolerance is None else f"tolerance={self.tolerance:g}"
         name = f"SStep({length}, order={self.order}, native={native})"
@@ -152,9 +157,11 @@ class SStep(AbstractMethod):
         state = (2 + self.order) * parameters(run) + 3 * run.dtype.itemsize * points**2
         scratch = features(run, 2 * points) if run.on_cpus else 0
         state += 0 if run.on_cpus else features(run, 4 * points)
-        lanes = self.lanes or (max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_on_device(state))
-        seconds = sstep_seconds(run, rule, likely, native)
-        return Chain(name, advance, lanes, int(rule.longest), seconds, state, scratch, native)
+        lanes = self.lanes or (
+            max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_in_memory(run, state)
+        )
+        seconds = sstep_seconds(run, rule, likely, native, lanes)
+        return audited(Chain(name, advance, lanes, int(rule.longest), seconds, state, scratch, native), self.product)
 
     def pinned(self, chain: Chain) -> "SStep":
         """The same blocks, in its lanes and by its compiler."""
@@ -198,6 +205,7 @@ class SStep(AbstractMethod):
             keep=1 if local else max(SHARING, renew) if shares else renew,
             renew=renew,
             rows=longest * run.samples if local else 0,
+            chunk=_chunk(run, likely),
             start=jnp.asarray(start, jnp.int32),
             shortest=jnp.asarray(shortest, jnp.int32),
             longest=jnp.asarray(longest, jnp.int32),
@@ -216,3 +224,13 @@ class SStep(AbstractMethod):
         share = 0.02 * unit / alpha**1.25 if self.order == 1 else 0.12 * unit**0.5 / alpha**2
         smooth = 1.0 if run.network.activation.smooth else 1 / 32
         return int(smooth * min(1.0, share) * run.width ** (2 - run.gamma))
+
+
+def _chunk(run: Run, likely: int) -> int:
+    """Steps that an accelerator takes together: a power of two, no more than blocks have.
+
+    q = chunk · α B/N sets how many corrections they need; about 2, as far as B is about 1.
+    """
+    alpha = max(run.problem.learning_rate, 1e-3)
+    most = min(BLOCK // run.samples, likely, int(2 * run.width / alpha))
+    return 1 << max(0, most.bit_length() - 1)

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.lax import Precision
 from jaxtyping import Array, Float, Int, UInt
 from optax import GradientTransformation
 
@@ -16,6 +15,10 @@ from jaxlimit._typing import RandomKey
 from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._draws import block_steps, index_block, parameters_key
+from jaxlimit.simulation._product import AbstractProduct, FullProduct
+
+product = FullProduct()
+"""For starts and observables, which do not depend on how a run multiplies."""
 
 Observe = Callable[[Any, Any], Any]
 """The user's observable: (parameters, start) → a pytree of arrays, both in original coordinates."""
@@ -87,8 +90,9 @@ class Chain(NamedTuple):
 
     `name` is what `Samples.method` will say, `lanes` the number of replicas that advance in one call. Calls may be
     cut after any multiple of `unit` steps without changing a bit of the outputs. `seconds` is the cost per step and
-    replica on one core as the cost model has it; `state` the bytes a replica of a lane takes while it advances,
-    `scratch` those a worker needs besides. `native` says whether numba compiles the loop, and not XLA.
+    replica as the cost model has it, on one core or as a share of an accelerator; `state` the bytes a replica of a
+    lane takes while it advances, `scratch` those a worker needs besides. `native` says whether numba compiles the loop,
+    and not XLA; `product` is how XLA multiplies.
     """
 
     name: str
@@ -99,6 +103,7 @@ class Chain(NamedTuple):
     state: int
     scratch: int
     native: bool = False
+    product: AbstractProduct = FullProduct()
 
 
 class Constants(NamedTuple):
@@ -106,7 +111,8 @@ class Constants(NamedTuple):
 
     `half` is 0 or 1 where the networks are one half of networks twice as wide, None where they are whole. Where
     `batch` is None a step takes all points, with these `weights`; else there are none. `output` and `increment`
-    are what the family of the networks makes of the width: one number each, or one per layer.
+    are what the family of the networks makes of the width: one number each, or one per layer. `product` is how steps
+    and outputs multiply matrices; starts and observables are computed at full precision.
     """
 
     x: Float[Array, "points rank"]
@@ -121,6 +127,7 @@ class Constants(NamedTuple):
     half: Int[Array, ""] | None
     batch: int | None
     inputs: int
+    product: AbstractProduct = FullProduct()
 
 
 class Moving(NamedTuple):
@@ -195,13 +202,13 @@ def recorded(
 
 def _outputs(network: Shallow, constants: Constants, moving: Moving, fixed: Fixed) -> Float[Array, "lanes points"]:
     """N^{−γ} Σ_i c_i σ(w_i·x) on the data, then on the extra points, whose part outside the span is frozen."""
-    u = product(constants.x, moving.w)
+    u = constants.product(constants.x, moving.w)
     if constants.at.shape[0]:
-        extra = product(constants.at, moving.w)
+        extra = constants.product(constants.at, moving.w)
         u = jnp.concatenate([u, extra if fixed.frozen is None else extra + fixed.frozen], axis=1)
     # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
     features = network.activation(u).astype(u.dtype)
-    return constants.output * jnp.einsum("lpn,ln->lp", features, moving.c, precision=Precision.HIGHEST)
+    return constants.output * jax.vmap(constants.product)(features, moving.c)
 
 
 def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fixed) -> Any:
@@ -230,8 +237,3 @@ def indices_of(constants: Constants, key: RandomKey, block: Array) -> Int[Array,
 def lane_indices(constants: Constants, keys: RandomKey, block: Array) -> Int[Array, "lanes steps batch"]:
     """One block of data indices for every replica of a lane."""
     return jax.vmap(lambda key: indices_of(constants, key, block))(keys)
-
-
-def product(left: Array, right: Array) -> Array:
-    """A matrix product at full precision, whatever the device would rather do."""
-    return jnp.matmul(left, right, precision=Precision.HIGHEST)

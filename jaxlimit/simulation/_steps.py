@@ -11,7 +11,7 @@ from jaxlimit._typing import RandomKey
 from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.simulation._draws import block_steps
-from jaxlimit.simulation._state import Constants, indices_of, lane_indices, product
+from jaxlimit.simulation._state import Constants, indices_of, lane_indices
 
 Carry = TypeVar("Carry")
 
@@ -28,6 +28,7 @@ def pull(
     gradient of the mean loss. One replica: c [neurons], w [rank, neurons].
     """
     x, y = (constants.x, constants.y) if indices is None else (constants.x[indices], constants.y[indices])
+    product = constants.product
     u = product(x, w)
     # An activation may promote to float64 where x64 is on; the run keeps the precision it was asked for.
     features = network.activation(u).astype(u.dtype)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import equinox as eqx
 
 from jaxlimit._arguments import optional_positive_integer, require
-from jaxlimit.simulation._base import AbstractMethod
+from jaxlimit.simulation._base import AbstractMethod, audited, left_to_xla
 from jaxlimit.simulation._families import family
+from jaxlimit.simulation._product import AbstractProduct
 from jaxlimit.simulation._state import Chain, Run
 
 
@@ -26,6 +27,9 @@ class Stepwise(AbstractMethod):
     where it is installed, every device is a CPU, the run is float32, a step of SGD takes one sample, and activation
     and loss offer their `scalar` form; else XLA. `Samples.method` says which it was; the two agree to rounding.
 
+    `product` is how matrices are multiplied: None means at full precision, and anything else, an `AbstractProduct`, is
+    for audits, leaves the loop to XLA, and is named in `Samples.method`.
+
     Raises ``ValueError`` for lanes < 1, and from `simulate` where `native=True` cannot be had.
     Source: references `xavier`, `normalisation`.
 
@@ -36,16 +40,19 @@ class Stepwise(AbstractMethod):
 
     lanes: int | None = eqx.field(static=True, default=None)
     native: bool | None = eqx.field(static=True, default=None)
+    product: AbstractProduct | None = None
 
     def __check_init__(self) -> None:
         """Lanes are counted in whole replicas; `native` is yes, no or undecided."""
         optional_positive_integer("lanes", self.lanes)
+        left_to_xla(self.native, self.product)
         known = self.native is None or isinstance(self.native, bool)
         require(known, "native", "be True, False or None", f"it is {self.native!r}")
 
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
-        return family(run.network).stepwise(run, self.lanes, self.native)
+        native = left_to_xla(self.native, self.product)
+        return audited(family(run.network).stepwise(run, self.lanes, native), self.product)
 
     def pinned(self, chain: Chain) -> "Stepwise":
         """The same chain, in its lanes and by its compiler."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxlimit import simulation
 from jaxlimit._arguments import STEP_LIMIT, require
-from jaxlimit._lanes import available_on_host, cores
+from jaxlimit._devices import available_on_host, cores
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.problem import Problem
 from jaxlimit.studies._mild_evidence import FINER, Plan, Prediction, at_eta, step_of, steps_until, with_large_w

@@ -19,7 +19,8 @@ from jaxlimit._arguments import (
     require,
     widths_in_order,
 )
-from jaxlimit._lanes import Progress, available_on_host
+from jaxlimit._devices import available_on_host
+from jaxlimit._lanes import Progress
 from jaxlimit._typing import Host, RandomKey
 from jaxlimit.activations import AbstractActivation, Erf
 from jaxlimit.claims import Report

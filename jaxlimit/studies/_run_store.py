@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlimit._arguments import instance, natural_number, positive_integer, random_key, require, save_times
-from jaxlimit._lanes import Progress, available_on_host
+from jaxlimit._devices import available_on_host
+from jaxlimit._lanes import Progress
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.paths import Draws, Samples
 from jaxlimit.problem import Problem

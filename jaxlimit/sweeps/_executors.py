@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from jaxlimit._arguments import instance, optional_positive_integer, require
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 
 
 @contextlib.contextmanager

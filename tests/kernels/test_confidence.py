@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 import jaxlimit as jl
-from jaxlimit import _lanes
+from jaxlimit import _devices
 from jaxlimit.kernels import LambdaMinReplicates, lambda_min_confidence, lambda_min_replicates
 from tests import laws
 from tests.cases import ACTIVATIONS, each
@@ -130,7 +130,7 @@ def test_features_in_single_precision_are_refused_and_not_called_float64():
 
 
 def test_more_neurons_than_the_memory_holds_are_refused_before_they_are_drawn(monkeypatch):
-    monkeypatch.setattr(_lanes, "available_on_host", lambda: 2**30)
+    monkeypatch.setattr(_devices, "available_on_host", lambda: 2**30)
     monkeypatch.setattr(jl.networks.Shallow, "init", lambda *_: pytest.fail("neurons were drawn"))
     with pytest.raises(ValueError, match=r"Argument `neurons` must have weights that fit .+, but 29\.8 GiB are needed"):
         lambda_min_replicates(ERF, X, 10**9, 2, jax.random.key(0))

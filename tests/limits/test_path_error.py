@@ -11,7 +11,7 @@ import scipy.integrate
 import scipy.linalg
 
 import jaxlimit as jl
-from jaxlimit import _lanes
+from jaxlimit import _devices
 from jaxlimit.limits._path_error import Modes
 from tests import laws, systems
 from tests.cases import ACTIVATIONS
@@ -292,7 +292,7 @@ def test_features_in_single_precision_and_too_many_neurons_are_refused(monkeypat
     narrow = eqx.tree_at(lambda one: one.kernel.network, limit, jl.networks.Shallow(Narrow()))
     with pytest.raises(ValueError, match=r"Argument `activation` must compute σ' in float64 .+ but σ' came in float32"):
         narrow.path_error([1.0], 8, key=KEY, neurons=4)
-    monkeypatch.setattr(_lanes, "available_on_host", lambda: 2**30)
+    monkeypatch.setattr(_devices, "available_on_host", lambda: 2**30)
     monkeypatch.setattr(jl.networks.Shallow, "init", lambda *_: pytest.fail("neurons were drawn"))
     with pytest.raises(ValueError, match="Argument `neurons` must have weights that fit into the memory"):
         limit.path_error([1.0], 8, key=KEY, neurons=10**9)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
-from jaxlimit._lanes import CancelledError, chosen_devices, run_lanes
+from jaxlimit._devices import chosen_devices
+from jaxlimit._lanes import CancelledError, run_lanes
 from jaxlimit.simulation import _pieces
 from jaxlimit.simulation._pieces import pieces
 from jaxlimit.simulation._state import Chain

@@ -18,7 +18,7 @@ WIDTH, LANES = 64, 3
 
 
 class Accelerator:
-    platform = "gpu"
+    platform, device_kind = "gpu", "NVIDIA H100 80GB HBM3"
 
     def memory_stats(self):
         return None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
-from jaxlimit._lanes import cores
+from jaxlimit._devices import cores
 from jaxlimit.simulation import _memory
 from tests import systems
 from tests.cases import ACTIVATIONS
