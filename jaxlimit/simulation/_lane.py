@@ -130,8 +130,8 @@ class Lanes(NamedTuple):
             place = Place(place.done + 1, after, saved)
             if self.checkpoint is not None and place.done < len(self.cut):
                 self.checkpoint.offer(number, partial(passport.state, place))
-        last = np.array(place.moving.diverged), np.array(place.moving.forced)
-        return *joined(place.saved), *last
+        diverged, forced = jax.device_get((place.moving.diverged, place.moving.forced))
+        return *joined(place.saved), np.array(diverged), np.array(forced)
 
 
 def lanes_of(

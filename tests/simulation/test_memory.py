@@ -70,11 +70,7 @@ def test_nothing_is_refused_where_the_free_memory_is_unknown(monkeypatch):
 
 
 def test_an_accelerator_without_room_is_named():
-    network, problem = PROBLEM.network, PROBLEM
-    full = Accelerator(limit=1_000_000, used=900_000)
-    run = Run(problem, network, 2**16, 3, 0, 100, 1, np.dtype(np.float32), (full,))
-        problem, network, 2**16, 3, 0, 100, 1, np.dtype(np.float32), (Accelerator(limit=1_000_000, used=900_000),)
-    )
+    run = run_of(2**16, Accelerator(limit=1_000_000, used=900_000))
     chain = jl.SStep(lanes=1, native=False).chain(run)
     with pytest.raises(
         ValueError, match=r"Argument `width` must fit into the 100 kB that .* has free, but a lane of 1"

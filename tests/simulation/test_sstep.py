@@ -351,22 +351,3 @@ def test_native_blocks_stay_within_their_arrays(monkeypatch):
             assert np.all(np.isfinite(samples.values))
     for cached in caches:
         cached.cache_clear()
-
-
-# Accelerators: the replicas of a lane advance together.
-
-
-def on_accelerators(monkeypatch):
-    monkeypatch.setattr(Run, "on_cpus", False)
-
-
-@pytest.mark.filterwarnings("ignore:.*beyond the tolerance:UserWarning")
-@pytest.mark.parametrize("settings", [{"block": 6}, pytest.param({"tolerance": 1e-2}, marks=pytest.mark.slow)])
-def test_together_replicas_do_as_they_do_alone(settings, monkeypatch):
-    problem = problem_on(ACTIVATIONS["erf"], gamma=0.75)
-    settings = {"order": 2, "lanes": 4, "replicas": 5, "observe": parameters, **settings}
-    alone = run(problem, **settings)
-    on_accelerators(monkeypatch)
-    together = run(problem, **settings)
-    assert_same(together.values, alone.values, 1e-12)
-    assert_same(together.observed["w"], alone.observed["w"], 1e-12)
