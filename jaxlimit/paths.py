@@ -59,7 +59,8 @@ class Samples(eqx.Module):
     Paths of a limit have the width ∞ (`math.inf`) and `steps` 0: there is no network. `repeats` are then the same paths
     with other draws of a kernel that is a Monte Carlo estimate, as in `GaussianPath`; empty everywhere else.
     `draws` identifies the random numbers, by which `compare_samples` knows dependent samples; None in those made by
-    hand. `devices` names the kinds of devices that computed them, as "cpu"; empty in those made by hand and of limits.
+    hand. `devices` names the kinds of devices that computed them, as "cpu", or
+    began to, where a store kept them; empty in those made by hand, of limits and of sweeps, whose notes have them.
     """
 
     ts: Float[Host, " times"]

@@ -230,7 +230,7 @@ def _remember(rule: Rule, now: Blocks, ahead: Array, kernel: Callable[[], Array]
     if rule.keep == 1:
         kernels, ages = joined()
     else:
-        sharing = jnp.where(now.free, rule.keep, rule.renew)
+        sharing = jnp.where(now.free, jnp.int32(rule.keep), rule.renew)
         due = (now.blocks <= rule.order) | (now.blocks % sharing == 0)
         kernels, ages = jax.lax.cond(due, joined, lambda: (now.kernels, ages))
     return now._replace(kernels=kernels, ages=ages)

@@ -101,7 +101,7 @@ def following(rule: Rule, planned: Array, length: Array, size: Array, known: Arr
     ratio = jnp.where(free, FREE, allowed / size).astype(kind)
     # Order 2 extrapolates from a block of at least half its length.
     most = (planned if rule.order == 1 else length).astype(kind)
-    growth = jnp.where(free, LEAP, GROWTH).astype(kind)
+    growth = jnp.where(free, jnp.asarray(LEAP, kind), GROWTH)
     factor = STEADY * (ratio if rule.order == 1 else jnp.where(ratio < 1.0, ratio, jnp.sqrt(ratio)))
     wanted = jnp.minimum(jnp.clip(factor, 1 / LEAP, growth) * long, growth * most)
     wanted = jnp.where(known, wanted, GROWTH * long).astype(length.dtype)

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jaxlimit._devices import kinds
 from jaxlimit._lanes import crew
 from jaxlimit._typing import ArrayLike, RandomKey
 from jaxlimit.problem import Problem
@@ -22,9 +23,10 @@ class Plan(eqx.Module):
     `method` is the method with all that the machine decided written out, `lanes` replicas at a time: given to
     `simulate` in place of None it makes the same bits, and asks another machine for the same computation (which may
     refuse it: native code is for CPUs with numba); `name` is what `Samples.method` will say. Up to `workers` lanes go
-    on at a time, each in `lane_bytes` of memory, the host's on CPUs and elsewhere the device's. A replica takes `steps`
-    steps, about `seconds` of a CPU's core by the cost model, which does not know accelerators and whose absolute times
-    are those of a CPU of 2023; its results take `result_bytes` of the host's memory, twice while they are put together.
+    on at a time, each in `lane_bytes` of memory, the host's on CPUs and elsewhere the device's; `devices` names the
+    kinds. A replica takes `steps` steps and about `seconds` by the cost model: of one CPU core of 2023, or, as its share
+    of a full lane, of an accelerator by its data sheet, which nobody has held against time. Its results take
+    `result_bytes` of the host's memory, twice while they are put together.
     """
 
     method: AbstractMethod
@@ -35,6 +37,7 @@ class Plan(eqx.Module):
     steps: int
     result_bytes: int
     lane_bytes: int
+    devices: str
 
 
 def plan(
@@ -77,4 +80,5 @@ def plan(
         steps=run.steps,
         result_bytes=found.result,
         lane_bytes=found.lane,
+        devices=kinds(run.devices),
     )

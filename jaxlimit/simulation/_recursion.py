@@ -139,5 +139,5 @@ def _together(
     e, _, _ = jax.lax.while_loop(go_on, turn, (guess, jnp.any(wanted), jnp.zeros_like(walk.first)))
     added = sums(e)[-1]
     bad = wanted & ~jnp.all(jnp.isfinite(e), axis=1)
-    lost = jnp.where((before.lost < 0) & jnp.any(bad), steps[jnp.argmax(bad)], before.lost)
+    lost = jnp.where((before.lost < 0) & jnp.any(bad), steps[jax.lax.argmax(bad, 0, jnp.int32)], before.lost)
     return Walked(before.total + walk.share * added, before.moved + product(added, kernel), lost)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlimit._arguments import require
-from jaxlimit.simulation import AbstractMethod
+from jaxlimit.simulation import AbstractMethod, AbstractProduct
 from jaxlimit.studies._call import Call
 from jaxlimit.studies._described import described, found
 from jaxlimit.sweeps import canonical, digest, identity, write_whole
@@ -18,13 +18,17 @@ MOST, MOST_BYTES = 2**12, 2**28
 
 
 class Pinned(NamedTuple):
-    """By which method and in which blocks a call is computed, whatever machine goes on with it."""
+    """By which method and in which blocks a call is computed, whatever machine goes on with it.
+
+    `devices` are the kinds of those that it was begun on.
+    """
 
     method: AbstractMethod
     name: str
     lanes: int
     block: int
     result_bytes: int
+    devices: str
 
     def described(self) -> dict[str, Any]:
         """What belongs to the identity of the samples."""
@@ -70,6 +74,7 @@ def _chosen(call: Call) -> dict[str, Any]:
         "lanes": plan.lanes,
         "block": turn * max(1, int(wanted / turn)),
         "result_bytes": plan.result_bytes,
+        "devices": plan.devices,
     }
 
 
@@ -83,9 +88,17 @@ def _kept(path: Path) -> Pinned | None:
     if not sound:
         return None
     chosen = tree["chosen"]
-    fields = dict(chosen["method"])
+    method = _made(chosen["method"])
+    return Pinned(method, *(chosen[name] for name in ("name", "lanes", "block", "result_bytes", "devices")))
+
+
+def _made(tree: Any) -> Any:
+    """The method of a description, with the way in which it multiplies."""
+    if not isinstance(tree, dict):
+        return tree
+    fields = {name: _made(inner) for name, inner in tree.items()}
     module, _, name = fields.pop("class").rpartition(".")
     kind = found(module, name)
-    known = isinstance(kind, type) and issubclass(kind, AbstractMethod)
+    known = isinstance(kind, type) and issubclass(kind, AbstractMethod | AbstractProduct)
     require(known, "store", "have methods that can be imported here", f"{module}.{name} cannot")
-    return Pinned(kind(**fields), *(chosen[name] for name in ("name", "lanes", "block", "result_bytes")))
+    return kind(**fields)

@@ -196,6 +196,7 @@ class RunStore:
             joined("forced"),
             (),
             Draws.of("simulate", call.key, range(call.replicas)),
+            cell.pinned.devices,
         )
         cell.pinned.method.warn(samples)
         return samples

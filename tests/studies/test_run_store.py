@@ -90,6 +90,7 @@ def test_samples_are_those_of_simulate_bit_for_bit_and_the_second_time_nothing_i
     [
         (PROBLEM, 64, {"method": jl.SStep(block=8, lanes=2, native=False), "at": PROBLEM.data.x[:1] + 0.5}),
         (PROBLEM, 64, {"method": None, "observe": None}),
+        (PROBLEM, 16, {"method": jl.Stepwise(lanes=2, native=False, product=jl.simulation.RoundedProduct(10))}),
         (dataclasses.replace(PROBLEM, network=jl.networks.Linearised(NETWORK)), 16, {"batch": None}),
         (
             jl.Problem(
@@ -103,7 +104,7 @@ def test_samples_are_those_of_simulate_bit_for_bit_and_the_second_time_nothing_i
             {"observe": None, "dtype": jnp.float64},
         ),
     ],
-    ids=["sstep with extra points", "chosen method", "linearised", "multilayer"],
+    ids=["sstep with extra points", "chosen method", "short products", "linearised", "multilayer"],
 )
 def test_every_kind_of_run_comes_back_bit_for_bit(tmp_path, calls, problem, width, changes):
     arguments = {"problem": problem, "width": width, "replicas": 6, **changes}
