@@ -6,9 +6,10 @@ import pytest
 import scipy.stats
 
 import jaxlimit as jl
-from jaxlimit.initial import AbstractLaw
+from jaxlimit.initial import AbstractEmbedding, AbstractLaw
 from tests import laws
 from tests.cases import LAWS, VECTOR_LAWS, each
+from tests.layer_cases import EMBEDDINGS
 from tests.systems import dependence
 
 RANDOM = {name: case for name, case in LAWS.items() if case.second_moment > case.mean**2}
@@ -71,6 +72,16 @@ def test_draws_follow_the_law(case):
 @pytest.mark.parametrize("case", each(LAWS))
 def test_draws_are_float32_whatever_the_precision_of_jax(case):
     assert case.law.sample(jax.random.key(0), (3, 2)).dtype == np.float32
+
+
+@pytest.mark.parametrize("law", each({name: case.law for name, case in LAWS.items()} | VECTOR_LAWS | EMBEDDINGS))
+def test_draws_do_not_depend_on_the_x64_flag(law):
+    """A replica depends on its key and number alone. JAX draws a default precision of its own where it may."""
+    widths = ((40, 50, 30), 3) if isinstance(law, AbstractEmbedding) else ((200, 3),)
+    with jax.enable_x64(False):
+        narrow = law.sample(jax.random.key(5), *widths)
+    wide = law.sample(jax.random.key(5), *widths)
+    assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (narrow, wide)), strict=True))
 
 
 @pytest.mark.parametrize("case", each(LAWS))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxlimit._arguments import finite_number, plain, positive_number, real_array, require
 from jaxlimit._typing import ArrayLike, RandomKey
-from jaxlimit.initial._base import AbstractLaw, flat
+from jaxlimit.initial._base import AbstractLaw
 
 
 class Rademacher(AbstractLaw):
@@ -31,7 +31,9 @@ class Rademacher(AbstractLaw):
 
     def sample(self, key: RandomKey, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Random signs times the scale."""
-        return self.scale * flat(jax.random.rademacher, key, shape)
+        # With a probability in float32: of one in Python the signs would depend on the x64 flag.
+        heads = jax.random.bernoulli(key, jnp.float32(0.5), (math.prod(shape),)).reshape(shape)
+        return jnp.where(heads, jnp.float32(self.scale), jnp.float32(-self.scale))
 
     @property
     def mean(self) -> float:
