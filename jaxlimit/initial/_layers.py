@@ -105,7 +105,7 @@ class IndependentLayers(AbstractEmbedding):
         found = [first.sample(jax.random.fold_in(key, 0), (widths[0], inputs))]
         for i, law in enumerate(middle):
             stream, size = jax.random.fold_in(key, i + 1), (widths[i + 1],)
-            rows = jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(widths[i]))
+            rows = jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(widths[i], dtype=jnp.uint32))
             found.append(jax.vmap(partial(law.sample, shape=size))(rows))
         return *found, last.sample(jax.random.fold_in(key, len(widths)), (widths[-1],))
 
