@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 from jaxtyping import Array, Float
 
 from jaxlimit._arguments import instance
@@ -48,8 +49,9 @@ class Linearised(AbstractNetwork):
         return Tangent(start, start)
 
     def apply(self, parameters: Tangent, x: Float[Array, "points inputs"]) -> Float[Array, " points"]:
-        """The tangent plane over each row of x."""
+        """The tangent plane over each row of x, at full precision on every device."""
         now, start = parameters
-        u, moved = x @ start.w.T, x @ (now.w - start.w).T
-        # σ(u)·c is f_0 and the move of c together.
-        return self.network.activation(u) @ now.c + (self.network.activation.derivative(u) * moved) @ start.c
+        with jax.default_matmul_precision("highest"):  # arrays of NumPy stay what they are
+            u, moved = x @ start.w.T, x @ (now.w - start.w).T
+            # σ(u)·c is f_0 and the move of c together.
+            return self.network.activation(u) @ now.c + (self.network.activation.derivative(u) * moved) @ start.c

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float
 
 from jaxlimit._arguments import instance
@@ -47,5 +48,6 @@ class Shallow(AbstractNetwork):
         return Neurons(*self.initial.sample(key, width, inputs))
 
     def apply(self, parameters: Neurons, x: Float[Array, "points inputs"]) -> Float[Array, " points"]:
-        """Σ_i c_i σ(w_i·x) for each row of x."""
-        return self.activation(x @ parameters.w.T) @ parameters.c
+        """Σ_i c_i σ(w_i·x) for each row of x, at full precision on every device."""
+        with jax.default_matmul_precision("highest"):  # arrays of NumPy stay what they are
+            return self.activation(x @ parameters.w.T) @ parameters.c
