@@ -142,7 +142,7 @@ def _advance(
             return _moved(loss, constants, *points, k, now)
 
         def save(now: Moving, ends: tuple[Array, Array]) -> tuple[Moving, tuple[Array, Any]]:
-            now = over_own_steps(step, constants, key, *ends, now)
+            now = over_own_steps(step, together, constants, key, *ends, now)
             seen = None if observe is None else _observed(observe, constants, now, own.start)
             planes = (own.data, constants.x), (own.extra, constants.at)
             return now, (jnp.concatenate([_outputs(constants, *plane, now) for plane in planes]), seen)

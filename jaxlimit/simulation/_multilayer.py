@@ -235,7 +235,7 @@ def _advance(
         key, start, own = replica
 
         def save(now: Deep, ends: tuple[Array, Array]) -> tuple[Deep, tuple[Array, Any]]:
-            now = over_own_steps(step, constants, key, *ends, now)
+            now = over_own_steps(step, together, constants, key, *ends, now)
             seen = None if observe is None else _observed(observe, constants, now, own)
             return now, (_outputs(network, constants, now, own), seen)
 

@@ -1,6 +1,7 @@
 """What loops over steps share: the gradient at a step's points, and how the loop draws and goes over replicas."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import jax
@@ -12,6 +13,9 @@ from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.simulation._draws import block_steps
 from jaxlimit.simulation._state import Constants, indices_of, lane_indices
+
+KNOWN = 32
+"""Steps in a round of a loop of an accelerator: what its condition costs is shared by so many."""
 
 Carry = TypeVar("Carry")
 
@@ -38,19 +42,33 @@ def pull(
     return product(move, features), of_w, jnp.all(jnp.isfinite(residual))
 
 
+def counted(first: Array, last: Array, body: Callable[[Array, Carry], Carry], carry: Carry) -> Carry:
+    """`fori_loop` for accelerators: rounds of KNOWN steps, of which those from `last` on change nothing.
+
+    A GPU's runtime reads the condition of a loop back to the host before every turn, unless their number is known to
+    the compiler.
+    """
+
+    def around(j: Array, start: Carry) -> Carry:
+        def one(now: Carry, k: Array) -> tuple[Carry, None]:
+            after = body(k, now)
+            return jax.tree.map(lambda new, old: jnp.where(k < last, new, old), after, now), None
+
+        return jax.lax.scan(one, start, first + j * KNOWN + jnp.arange(KNOWN, dtype=first.dtype))[0]
+
+    return jax.lax.fori_loop(jnp.zeros_like(first), (last - first + KNOWN - 1) // KNOWN, around, carry)
+
+
 def over_steps(
     step: Step[Carry], together: bool, constants: Constants, keys: Array, first: Array, last: Array, lane: Carry
 ) -> Carry:
     """Steps first ≤ k < last of a lane, the indices drawn block by block."""
     if constants.batch is None:
-
-        def alone(replica: Carry) -> Carry:
-            return jax.lax.fori_loop(first, last, lambda k, now: step(k, None, now), replica)
-
         # On a CPU batches of small matrix products are slower than one product after the other.
-        return jax.vmap(alone)(lane) if together else jax.lax.map(alone, lane)
+        own = partial(over_own_steps, step, together, constants, None, first, last)
+        return jax.vmap(own)(lane) if together else jax.lax.map(own, lane)
 
-    size = block_steps(constants.batch)
+    size, loop = block_steps(constants.batch), counted if together else jax.lax.fori_loop
 
     def block(b: Array, carry: Carry) -> Carry:
         indices = lane_indices(constants, keys, b)
@@ -58,23 +76,30 @@ def over_steps(
         def body(k: Array, inner: Carry) -> Carry:
             return jax.vmap(step, in_axes=(None, 0, 0))(k, indices[:, k - b * size], inner)
 
-        return jax.lax.fori_loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
+        return loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
 
     return jax.lax.fori_loop(first // size, (last + size - 1) // size, block, lane)
 
 
 def over_own_steps(
-    step: Step[Carry], constants: Constants, key: RandomKey, first: Array, last: Array, now: Carry
+    step: Step[Carry],
+    together: bool,
+    constants: Constants,
+    key: RandomKey | None,
+    first: Array,
+    last: Array,
+    now: Carry,
 ) -> Carry:
     """Steps first ≤ k < last of one replica by itself, the indices drawn block by block."""
-    if constants.batch is None:
-        return jax.lax.fori_loop(first, last, lambda k, inner: step(k, None, inner), now)
+    loop = counted if together else jax.lax.fori_loop
+    if constants.batch is None or key is None:
+        return loop(first, last, lambda k, inner: step(k, None, inner), now)
     size = block_steps(constants.batch)
 
     def block(b: Array, carry: Carry) -> Carry:
         indices = indices_of(constants, key, b)
         body = lambda k, inner: step(k, indices[k - b * size], inner)  # noqa: E731
-        return jax.lax.fori_loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
+        return loop(jnp.maximum(first, b * size), jnp.minimum(last, (b + 1) * size), body, carry)
 
     return jax.lax.fori_loop(first // size, (last + size - 1) // size, block, now)
 
