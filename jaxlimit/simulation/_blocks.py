@@ -76,7 +76,9 @@ def _advance(
     Blocks know the save they are on the way to, so they do not depend on where calls are cut.
     """
     state = moving if isinstance(moving, Blocks) else _begin(rule, constants, moving)
-    block = partial(_block, rule, together, network, loss, constants)
+    # Once a call: within a block a compiler would join it to w·x, with copies of w.
+    gram = None if rule.rows else constants.product(constants.x, constants.x.T)
+    block = partial(_block, rule, together, network, loss, constants, gram)
 
     def save(carry: Blocks, bounds: tuple[Array, Array]) -> tuple[Blocks, Any]:
         stop, end = bounds
@@ -124,6 +126,7 @@ def _block(
     network: Shallow,
     loss: AbstractLoss,
     constants: Constants,
+    gram: Array | None,
     key: RandomKey,
     end: Array,
     now: Blocks,
@@ -135,16 +138,16 @@ def _block(
         own = _window(constants, key, now.step, rule.rows)
         constants = constants._replace(x=constants.x[own], y=constants.y[own])
     features, outputs, ahead = _features(rule, network, constants, now, length)
-    gram = constants.product(constants.x, constants.x.T)
+    inner = constants.product(constants.x, constants.x.T) if gram is None else gram
     rate, batch = constants.increment * constants.output, constants.batch or 1
     first, stop, size = now.step, now.step + length, block_steps(batch)
     indices: Callable[[Array], Array] = partial(indices_of, constants, key)
     if rule.rows:
-        kernel, missed = _kernel(network, constants, features, gram), None
+        kernel, missed = _kernel(network, constants, features, inner), None
         rows = jnp.arange(rule.rows, dtype=jnp.int32).reshape(-1, batch)
         first, stop, size, indices = jnp.zeros_like(length), length, rows.shape[0], lambda _: rows
     else:
-        now = _remember(rule, now, ahead, lambda: _kernel(network, constants, features, gram))
+        now = _remember(rule, now, ahead, lambda: _kernel(network, constants, features, inner))
         kernel, missed = _extrapolated(rule, now)
     if constants.weights is None:
         walk, kernel = Walk(first, stop, size, indices, 1.0 / batch), rate / float(batch) * kernel

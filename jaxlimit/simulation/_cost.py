@@ -11,8 +11,12 @@ from jaxlimit.simulation._control import LEAP, Rule
 from jaxlimit.simulation._memory import LAUNCHES, PASSES, features, parameters
 from jaxlimit.simulation._state import Run
 
-OF_A_BLOCK, OF_A_CORRECTION, CORRECTIONS = 40, 8, 6
-"""Kernels that an accelerator launches for a block and for one correction of its errors, and corrections of a chunk."""
+OF_A_BLOCK, OF_A_CHUNK, OF_A_CORRECTION, CORRECTIONS = 30, 12, 8, 6
+"""Kernels of a block, of a chunk of its steps and of one correction of their errors, as read off programs compiled for
+an H100; and corrections of a chunk."""
+
+OF_FEATURES, OF_ERRORS = 6, 4
+"""How often a block reads or writes the features of its points, and a correction the errors of its steps by point."""
 
 OF_AN_ACTIVATION = 40
 """Operations for σ and σ' of one number."""
@@ -64,9 +68,9 @@ def _on_device(run: Run, rule: Rule, points: int, blocks: float, kernels: float,
     """
     known, size = facts(run.devices), run.dtype.itemsize
     chunks = blocks + max(1, run.steps) / rule.chunk
-    launches = blocks * OF_A_BLOCK + chunks * (CORRECTIONS * OF_A_CORRECTION + OF_A_CORRECTION)
+    launches = blocks * OF_A_BLOCK + chunks * (OF_A_CHUNK + CORRECTIONS * OF_A_CORRECTION)
     of_features = rule.order * points * (4 * run.rank + OF_AN_ACTIVATION)
     operations = run.width * (blocks * of_features + kernels * 4 * points**2)
-    moved = blocks * PASSES * (parameters(run) + features(run, 2 * rule.order * points))
-    moved += chunks * CORRECTIONS * PASSES * size * rule.chunk * points
+    moved = blocks * OF_FEATURES * (parameters(run) + features(run, 2 * rule.order * points))
+    moved += chunks * CORRECTIONS * OF_ERRORS * size * rule.chunk * points
     return launches * known.launch / lanes + max(operations / known.operations, moved / known.bandwidth)

@@ -18,9 +18,9 @@ CACHE = 3 * 2**18
 SHARE = 1 / 4
 """Of the memory of an accelerator, for one of the lanes that it holds at a time."""
 
-LAUNCHES, PASSES, BUSY = 6, 3, 10
-"""A step launches about so many kernels, which read and write the parameters so many times in all; these passes take
-BUSY times as long as the launches where an accelerator is full."""
+LAUNCHES, PASSES, BUSY = 6, 2.25, 10
+"""A step launches so many kernels, which read and write the parameters so many times in all, as read off programs
+compiled for an H100; where an accelerator is full the passes take BUSY times as long as the launches."""
 
 MOST_ON_CPU, MOST_ON_DEVICE = 64, 1024
 """More replicas than these need not go together."""

@@ -24,8 +24,8 @@ class Plan(eqx.Module):
     `simulate` in place of None it makes the same bits, and asks another machine for the same computation (which may
     refuse it: native code is for CPUs with numba); `name` is what `Samples.method` will say. Up to `workers` lanes go
     on at a time, each in `lane_bytes` of memory, the host's on CPUs and elsewhere the device's; `devices` names the
-    kinds. A replica takes `steps` steps and about `seconds` by the cost model: of one CPU core of 2023, or, as its share
-    of a full lane, of an accelerator by its data sheet, which nobody has held against time. Its results take
+    kinds. A replica takes `steps` steps and about `seconds` by the cost model: of one CPU core of 2023, or, as its
+    share of a full lane, of an accelerator by its data sheet, which nobody has held against time. Its results take
     `result_bytes` of the host's memory, twice while they are put together.
     """
 

@@ -107,8 +107,10 @@ def _together(
     if indices is None:
         here, already, target = outputs, before.moved, y
     else:
-        here, already, target = outputs[indices], before.moved[indices], y[indices]
-        hit, rows = indices[:, :, None] == jnp.arange(y.shape[0], dtype=indices.dtype), kernel[indices]
+        # Sums of which one term is not zero: an accelerator would gather lane by lane.
+        hit = indices[:, :, None] == jnp.arange(y.shape[0], dtype=indices.dtype)
+        here, already, target = (jnp.sum(jnp.where(hit, all_, 0.0), axis=2) for all_ in (outputs, before.moved, y))
+        rows = product(hit.reshape(-1, y.shape[0]).astype(kernel.dtype), kernel).reshape(hit.shape)
 
     def by_point(e: Array) -> Array:
         """The errors of each step at all points [chunk, points]."""

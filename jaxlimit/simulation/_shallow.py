@@ -16,7 +16,7 @@ from jaxlimit.losses import AbstractLoss
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.scalings import AbstractLayerwiseScaling
-from jaxlimit.simulation import _native, _optimiser
+from jaxlimit.simulation import _native, _optimiser, _streamed
 from jaxlimit.simulation._checks import check_stability, warn_without_limit
 from jaxlimit.simulation._cost import stepwise_seconds
 from jaxlimit.simulation._family import AbstractFamily, Factors
@@ -90,7 +90,9 @@ class ShallowFamily(AbstractFamily):
         if run.optimiser is not None:
             advance_lane = _optimiser.chain(run.optimiser, together)
             return Chain("Stepwise(native=False, optimiser=…)", advance_lane, several, 1, seconds, state, scratch)
-        return Chain("Stepwise(native=False)", partial(_advance, together), several, 1, seconds, state, scratch)
+        streams = together and run.batch == 1 and run.product is None and run.rank <= _streamed.MOST_ROWS
+        advance_lane = _streamed.advance if streams else partial(_advance, together)
+        return Chain("Stepwise(native=False)", advance_lane, several, 1, seconds, state, scratch)
 
 
 @eqx.filter_jit

@@ -205,7 +205,8 @@ class SStep(AbstractMethod):
             keep=1 if local else max(SHARING, renew) if shares else renew,
             renew=renew,
             rows=longest * run.samples if local else 0,
-            chunk=_chunk(run, likely),
+            # A CPU takes steps one by one, and would compile again for every other number here.
+            chunk=1 if run.on_cpus else _chunk(run, likely),
             start=jnp.asarray(start, jnp.int32),
             shortest=jnp.asarray(shortest, jnp.int32),
             longest=jnp.asarray(longest, jnp.int32),

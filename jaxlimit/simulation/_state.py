@@ -39,7 +39,7 @@ class Run(NamedTuple):
     `rank` is that of the data, `extra` the number of other points at which outputs are recorded, `steps` how many
     there are in all, and `saves` at how many different steps something is recorded. A step takes `batch` samples, or
     all points with their weights where it is None; `optimiser` makes of their gradient what moves the parameters,
-    None for the step of SGD.
+    None for the step of SGD; `product` is another way to multiply than the usual one.
     """
 
     problem: Problem
@@ -53,6 +53,7 @@ class Run(NamedTuple):
     devices: tuple[jax.Device, ...]
     saves: int = 1
     optimiser: GradientTransformation | None = None
+    product: AbstractProduct | None = None
 
     @property
     def points(self) -> int:

@@ -52,6 +52,7 @@ class Stepwise(AbstractMethod):
     def chain(self, run: Run) -> Chain:
         """What advances a lane, and what `Samples.method` will say."""
         native = left_to_xla(self.native, self.product)
+        run = run._replace(product=self.product)
         return audited(family(run.network).stepwise(run, self.lanes, native), self.product)
 
     def pinned(self, chain: Chain) -> "Stepwise":

@@ -120,7 +120,7 @@ def test_lanes_fill_an_accelerator_by_the_facts_of_its_kind(kind, width):
     device = Accelerator(kind)
     known, run = facts([device]), run_of(width, device)
     chain = jl.Stepwise().chain(run)
-    moving = 3 * 4 * 11 * width / known.bandwidth
+    moving = _memory.PASSES * 4 * 11 * width / known.bandwidth
     busy = chain.lanes * moving / (_memory.LAUNCHES * known.launch)
     assert chain.lanes == 1 or busy <= _memory.BUSY
     # One more doubling would be too busy, too large, or beyond what need go together.
