@@ -89,7 +89,7 @@ def one_by_one(
 
     def measured(width: int, make: Callable[[int | None], Any], room: Room) -> dict[str, Any]:
         case = case_of(problem, width, make, room)
-        moved = 3.0 * 4 * width * (INPUTS + 1) * case.replicas
+        moved = 2.0 * 4 * width * (INPUTS + 1) * case.replicas
         passing = moved / peak.bandwidth if peak.bandwidth > 0 else 0.0
         steps = 2 ** int(math.log2(min(STEPS, max(32.0, SECONDS / (LAUNCHING + passing)))))
         times = case.times(steps / width, repeats)

@@ -4,10 +4,11 @@ Peaks come first, measured in the same run: bytes a second in passes over arrays
 a second of multiply-adds and of square products at full and at default precision, and the time of a step of a loop on
 the device that does next to nothing, with the number of steps known to the compiler and with that number being data.
 
-Work, with N neurons, r inputs, M points, in float32. A step of the chain one by one reads c and w for the output, then
-reads and writes them for the update: 3·4N(r + 1) bytes at least, and 4r + 25 operations a neuron. At half an operation
-a byte memory is the limit, or the launches: `empty_steps` says how many empty steps a step takes. Where the replicas
-of a lane fit into a cache, as on CPUs, shares of the bandwidth may exceed one.
+Work, with N neurons, r inputs, M points, in float32. A step of the chain one by one reads and writes c and w once, as
+the outputs of the next step are prepared in the pass that updates for this one: 2·4N(r + 1) bytes at least, and 4r + 25
+operations a neuron. At less than an operation a byte memory is the limit, or the launches: `empty_steps` says how many
+empty steps a step takes. Where the replicas of a lane fit into a cache, as on CPUs, shares of the bandwidth may exceed
+one.
 
 A block of `SStep` takes 4Mr + 4M operations a neuron for features and update, and 4M² for the kernel. c, w and what
 rounding took from them are read and written, c and w are read once more for the features, and the features, 2M numbers,
