@@ -208,5 +208,6 @@ def _configuration(
         "replicas": law_samples.replicas,
         "method": {str(s.width): s.method for s in (law_samples, *evidence.path_samples)},
         "lanes": {str(s.width): s.lanes for s in (law_samples, *evidence.path_samples)},
+        "devices": law_samples.devices,
         "dtype": np.dtype(dtype).name,
     }
