@@ -81,4 +81,4 @@ def test_short_products_would_be_found(monkeypatch):
 def test_the_checks_of_diffrax_are_refused_on_every_platform():
     function, arrays = programs.program("epsilon flow", np.float32)
     found = foreign(function, np.float32, arrays)
-    assert [one.split(" the platform")[0] for one in found] == [f"{name}: is refused:" for name in PLATFORMS]
+    assert [one[: one.index("refused")] for one in found] == [f"{name}: is " for name in PLATFORMS]
