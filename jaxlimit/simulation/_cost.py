@@ -50,7 +50,7 @@ def sstep_seconds(run: Run, rule: Rule, length: int, native: bool, lanes: int) -
     blocks = math.ceil(steps / length) + math.ceil(grown)
     kernels = min(blocks, rule.order + 1 + blocks / (rule.keep if rule.allowance > 0 else rule.renew))
     if not run.on_cpus:
-        return _on_device(run, rule, points, blocks, kernels, lanes) / steps
+        return _on_device(run, rule, points, blocks, lanes) / steps
     # At order 2 parameters and features of two places compete for the caches.
     each = 0.013 if rule.order == 1 else 0.017
     features_ = each * (2 * rule.order + 2) * points * run.rank + (0.6 if native else 1.2) * rule.order * points
@@ -61,16 +61,17 @@ def sstep_seconds(run: Run, rule: Rule, length: int, native: bool, lanes: int) -
     return 1e-9 * (run.width * (blocks * features_ + kernels * kernel) / steps + recursion)
 
 
-def _on_device(run: Run, rule: Rule, points: int, blocks: float, kernels: float, lanes: int) -> float:
+def _on_device(run: Run, rule: Rule, points: int, blocks: float, lanes: int) -> float:
     """Seconds per replica of all blocks on an accelerator: launches shared by the lane, and what moves or is computed.
 
-    A chunk of steps is as many rows of the kernel, gone over by every correction.
+    A chunk of steps is as many rows of the kernel, gone over by every correction. Every block computes its kernel:
+    replicas that advance together cannot skip it one by one.
     """
     known, size = facts(run.devices), run.dtype.itemsize
     chunks = blocks + max(1, run.steps) / rule.chunk
     launches = blocks * OF_A_BLOCK + chunks * (OF_A_CHUNK + CORRECTIONS * OF_A_CORRECTION)
     of_features = rule.order * points * (4 * run.rank + OF_AN_ACTIVATION)
-    operations = run.width * (blocks * of_features + kernels * 4 * points**2)
+    operations = run.width * blocks * (of_features + 4 * points**2)
     moved = blocks * OF_FEATURES * (parameters(run) + features(run, 2 * rule.order * points))
     moved += chunks * CORRECTIONS * OF_ERRORS * size * rule.chunk * points
     return launches * known.launch / lanes + max(operations / known.operations, moved / known.bandwidth)

@@ -37,7 +37,9 @@ def shared(given: Prepared, half: int | None) -> dict[str, Any]:
 def constants(given: Prepared, arrays: dict[str, Any]) -> Constants:
     """`shared` arrays, wherever they are now, with what is no array."""
     run = given.run
-    return Constants(**arrays, batch=run.batch, inputs=run.problem.data.inputs, product=given.chain.product)
+    return Constants(
+        **arrays, batch=run.batch, inputs=run.problem.data.inputs, product=given.chain.product, together=not run.on_cpus
+    )
 
 
 lane_keys = jax.jit(jax.vmap(replica_key, in_axes=(None, 0)))

@@ -20,6 +20,9 @@ from jaxlimit.simulation._product import AbstractProduct, FullProduct
 product = FullProduct()
 """For starts and observables, which do not depend on how a run multiplies."""
 
+SEEN = 16
+"""Replicas that an accelerator observes at a time."""
+
 Observe = Callable[[Any, Any], Any]
 """The user's observable: (parameters, start) → a pytree of arrays, both in original coordinates."""
 
@@ -113,7 +116,8 @@ class Constants(NamedTuple):
     `half` is 0 or 1 where the networks are one half of networks twice as wide, None where they are whole. Where
     `batch` is None a step takes all points, with these `weights`; else there are none. `output` and `increment`
     are what the family of the networks makes of the width: one number each, or one per layer. `product` is how steps
-    and outputs multiply matrices; starts and observables are computed at full precision.
+    and outputs multiply matrices; starts and observables are computed at full precision. `together` says that replicas
+    of a lane advance together, as on accelerators.
     """
 
     x: Float[Array, "points rank"]
@@ -129,6 +133,7 @@ class Constants(NamedTuple):
     batch: int | None
     inputs: int
     product: AbstractProduct = FullProduct()
+    together: bool = False
 
 
 class Moving(NamedTuple):
@@ -221,8 +226,10 @@ def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fix
             return observe(Neurons(c, w.T), start)
         return observe(Neurons(c, start.w + product(constants.basis, w - projected).T), start)
 
-    # One replica after the other: batches of small matrix products are several times slower on a CPU.
-    return jax.lax.map(one, (moving.c, moving.w, fixed.start, fixed.projected))
+    # One replica after the other: batches of small matrix products are several times slower on a CPU. An accelerator
+    # sees some at a time, as an observable may take as many features of each as it has memory for.
+    some = SEEN if constants.together else None
+    return jax.lax.map(one, (moving.c, moving.w, fixed.start, fixed.projected), batch_size=some)
 
 
 def indices_of(constants: Constants, key: RandomKey, block: Array) -> Int[Array, "steps batch"]:
