@@ -19,6 +19,7 @@ except ImportError as error:  # the light core has no command line
 # Importing a command registers it.
 from jaxlimit.cli import _about as _about
 from jaxlimit.cli import _certify as _certify
+from jaxlimit.cli import _doctor as _doctor
 from jaxlimit.cli import _mean_field as _mean_field
 from jaxlimit.cli import _mild as _mild
 from jaxlimit.cli import _min_norm as _min_norm

@@ -1,10 +1,9 @@
-"""``jaxlimit list`` and ``jaxlimit doctor``."""
+"""``jaxlimit list``."""
 
 import rich.console
 import rich.table
 
 from jaxlimit.cli._app import app
-from jaxlimit.doctor import diagnose
 
 
 @app.command(name="list")
@@ -36,15 +35,3 @@ def list_studies() -> int:
     )
     rich.console.Console().print(table)
     return 0
-
-
-@app.command
-def doctor() -> int:
-    """Versions, devices, precision, and a self-check that results do not depend on how lanes are run."""
-    findings = diagnose()
-    table = rich.table.Table("check", "finding", "", box=None)
-    for finding in findings:
-        mark = "" if finding.ok is None else ("[green]ok[/]" if finding.ok else "[red]FAILED[/]")
-        table.add_row(finding.name, finding.text, mark)
-    rich.console.Console().print(table)
-    return int(any(finding.ok is False for finding in findings))

@@ -7,13 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import Precision
 
-from jaxlimit._devices import cores
+from jaxlimit._devices import cores, facts, known_kind
 from jaxlimit._versions import versions
 from jaxlimit.activations import Erf
 from jaxlimit.data import sphere
 from jaxlimit.networks import Shallow
 from jaxlimit.problem import Problem
-from jaxlimit.simulation import Stepwise, simulate
+from jaxlimit.simulation import SStep, Stepwise, plan, simulate
+
+WIDTH = 4096
+"""At which it is said how many replicas go together."""
 
 
 class Finding(NamedTuple):
@@ -25,7 +28,9 @@ class Finding(NamedTuple):
 
 
 def diagnose() -> list[Finding]:
-    """Versions, devices, precision of products, and the lane self-check.
+    """Versions, devices, what is known of them, precision of products, and the lane self-check.
+
+    `precision` asks which digits that leaves of a conclusion.
 
     >>> import jaxlimit as jl
     >>> all(finding.ok is not False for finding in jl.doctor.diagnose())
@@ -37,11 +42,44 @@ def diagnose() -> list[Finding]:
     return [
         Finding("versions", found),
         Finding("devices", f"{devices} ({cores()} cores for the CPU)"),
+        *(_kind(kind) for kind in dict.fromkeys(_kind_of(device) for device in jax.local_devices())),
+        Finding("compiled programs", _kept()),
         Finding("64-bit types", "on" if wide else "off: simulate in float32 only (JAX_ENABLE_X64)"),
         _products(),
         Finding("loop over steps", _loop()),
         *_lanes(),
     ]
+
+
+def _kind_of(device: jax.Device) -> tuple[str, str]:
+    return device.platform, device.device_kind
+
+
+def _kind(kind: tuple[str, str]) -> Finding:
+    """What follows from a kind of device: how many replicas go together."""
+    device = next(one for one in jax.local_devices() if _kind_of(one) == kind)
+    problem, foreseen = Problem(sphere(points=4, inputs=3), Shallow(Erf())), []
+    for method in (Stepwise(), SStep()):
+        lanes = plan(problem, WIDTH, [0.0, 2.0], key=jax.random.key(0), method=method, devices=[device]).lanes
+        foreseen.append(f"{lanes} by {type(method).__name__}")
+    lanes_text = f"replicas that go together at width {WIDTH}: {', '.join(foreseen)}"
+    return Finding(f"kind {kind[1]}", f"{known(device)}; {lanes_text}")
+
+
+def known(device: jax.Device) -> str:
+    """What the table of facts and the device itself say of it."""
+    if device.platform == "cpu":
+        return "a CPU, whose replicas are taken by its cache"
+    found, memory = known_kind(device), (device.memory_stats() or {}).get("bytes_limit")
+    size = facts([device]).memory
+    told = f"known as `{found}`, of" if found else "of no known kind, taken for a small one of"
+    own = "does not tell its own" if memory is None else f"says it has {memory / 1e9:.3g}"
+    return f"{told} {size / 1e9:.3g} GB; it {own}"
+
+
+def _kept() -> str:
+    folder: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    return f"kept in {folder}" if folder else "not kept: each process compiles its own (JAX_COMPILATION_CACHE_DIR)"
 
 
 def _loop() -> str:
