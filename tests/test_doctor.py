@@ -127,10 +127,13 @@ def test_a_tenth_of_a_standard_error_is_where_a_conclusion_ends():
     assert near.change == pytest.approx(0.009 / math.sqrt(3))
     assert near.value == pytest.approx(math.sqrt((1 + 4 + 4.009**2) / 3))
     assert (same.digits, near.digits, near.meaningful) == (15, 2, 1)
-    # Replicas that move each by themselves: the mean is as much in doubt as it moves.
-    noisy = quantity("mean", here + 0.04 * np.random.default_rng(1).standard_normal((100, 3)), here)
-    assert noisy.moved_error == pytest.approx(0.04, rel=0.3)
-    assert not quantity("mean", here + 0.2 * np.random.default_rng(1).standard_normal((100, 3)), here).kept
+    # Replicas that move to and fro, each by itself: the mean stays, and is in doubt by as much.
+    turns = np.where(np.arange(100) % 2, 1.0, -1.0)[:, None]
+    small, large = (quantity("mean", here + size * turns, here) for size in (0.04, 0.08))
+    assert small.moved == pytest.approx(0, abs=1e-12)
+    assert small.moved_error == pytest.approx(0.04 * math.sqrt(100 / 99))
+    assert (small.kept, small.replicas) == (True, 154)  # 99·(0.1/0.08)²
+    assert not large.kept
 
 
 def test_replicas_that_diverge_lose_all_and_float64_must_not():
