@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlimit._arguments import float_dtype, instance, items, positive_integer, random_key, require
+from jaxlimit._arguments import instance, items, positive_integer, random_key, require
 from jaxlimit._devices import chosen_devices, kinds
 from jaxlimit._lanes import Progress
 from jaxlimit._typing import RandomKey
@@ -104,7 +104,8 @@ def precision(
         >>> audit.holds, [row.survives for row in audit.rows if row.arithmetic == "float32, 3-bit products"]
         (True, [False, False])
     """
-    float_dtype(np.float64)
+    if not jax.config.read("jax_enable_x64"):
+        raise ValueError("The audit compares with float64 on the device, which needs JAX_ENABLE_X64=1.")
     size, count = positive_integer("width", width), positive_integer("replicas", replicas)
     require(count >= FEWEST, "replicas", f"be at least {FEWEST} (for standard errors)", f"it is {count}")
     require(progress is None or callable(progress), "progress", "be a function", f"it is a {type(progress).__name__}")
