@@ -5,6 +5,7 @@ just now: it follows from the kind of the device alone, by figures of data sheet
 """
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,8 @@ class Facts(NamedTuple):
     """A kind of accelerator: bytes of its memory, bytes a second to and from it, float32 operations a second.
 
     `operations` are those of products at full precision: of a TPU six passes of its bfloat16 unit. `launch` is about
-    how many seconds pass between the beginnings of two small kernels of which one waits for the other. Rounded, from
-    data sheets; `launch` from what is commonly measured.
+    how many seconds pass between the beginnings of two small kernels of which one waits for the other, as is commonly
+    measured; the rest is from data sheets, rounded.
     """
 
     memory: float
@@ -44,6 +45,7 @@ KINDS = {
     "A100": Facts(40e9, 1.55e12, 19.5e12, GPU),
     "A40": Facts(48e9, 0.70e12, 37e12, GPU),
     "L40S": Facts(48e9, 0.86e12, 92e12, GPU),
+    "L40": Facts(48e9, 0.86e12, 90e12, GPU),
     "L4": Facts(24e9, 0.30e12, 30e12, GPU),
     "V100": Facts(16e9, 0.90e12, 15.7e12, GPU),
     "T4": Facts(16e9, 0.32e12, 8.1e12, GPU),
@@ -54,19 +56,27 @@ KINDS = {
     "TPU v5 lite": Facts(16e9, 0.82e12, 33e12, TPU),
     "TPU v5e": Facts(16e9, 0.82e12, 33e12, TPU),
     "TPU v5": Facts(95e9, 2.77e12, 76e12, TPU),
+    "TPU v5p": Facts(95e9, 2.77e12, 76e12, TPU),
     "TPU v6 lite": Facts(32e9, 1.64e12, 153e12, TPU),
     "TPU v6e": Facts(32e9, 1.64e12, 153e12, TPU),
     "TPU7x": Facts(96e9, 3.7e12, 190e12, TPU),
 }
 """By words of `jax.Device.device_kind`; the longest that occurs in it counts."""
 
+PARTS = ("MIG", "Laptop", "Mobile", "Max-Q")
+"""Words of kinds that have a part of what the other words promise: they are none of the table's."""
+
 UNKNOWN = Facts(16e9, 0.5e12, 10e12, GPU)
-"""A kind that is not in the table is taken for a small one: it is filled less than it might be, and never too much."""
+"""A kind that is not in the table is taken for one of 16 GB; where it has less, a lane too wide for it is refused."""
 
 
 def known_kind(device: jax.Device) -> str | None:
     """The words of the table that name this device's kind; None where there are none."""
-    names = [name for name in KINDS if name.lower() in device.device_kind.lower()]
+
+    def said(words: str) -> bool:
+        return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", device.device_kind, re.IGNORECASE) is not None
+
+    names = [] if any(map(said, PARTS)) else [name for name in KINDS if said(name)]
     return max(names, key=len, default=None)
 
 

@@ -270,7 +270,7 @@ def test_a_kind_of_device_is_told_with_its_memory_and_lanes():
     assert told == "of no known kind, taken for a small one of 16 GB; it does not tell its own"
     found = {finding.name: finding.text for finding in jl.doctor.diagnose()}
     foreseen = jl.simulation.plan(PROBLEM, 4096, [2.0], key=jax.random.key(0), method=jl.Stepwise())
-    assert f"at width 4096: {foreseen.lanes} by Stepwise" in found["kind cpu"]
+    assert f"at width 4096 for 4 points: {foreseen.lanes} by Stepwise" in found["kind cpu"]
 
 
 def test_without_64_bits_the_flag_is_named_and_the_folder_of_programs_is_told(tmp_path):

@@ -42,7 +42,7 @@ def main() -> None:
     except cyclopts.CycloptsError as error:
         rich.console.Console(stderr=True).print(f"{error}\nTry `jaxlimit --help`.", markup=False)
         sys.exit(2)
-    except (ValueError, ImportError, OSError) as error:  # bad values, missing extras, unusable folders
+    except (ValueError, ImportError, OSError, MemoryError) as error:  # bad values, missing extras, no room
         rich.console.Console(stderr=True).print(str(error), markup=False)
         sys.exit(2)
     except Exception:  # not a verdict: 1 is kept for VIOLATED

@@ -25,8 +25,8 @@ def doctor(
     """Versions, devices, precision, and a self-check that results do not depend on how lanes are run.
 
     With --precision the same networks are trained in float64, in float32, and in float32 with the shorter products of
-    accelerators, and the table says which digits of the conclusion survive. The exit code is 1 where a check fails, or
-    where float32 with full products loses a conclusion.
+    accelerators, and the table says which digits of the conclusion survive: a minute or two. The exit code is 1 where a
+    check fails, or where float32 with full products loses a conclusion.
 
     Parameters
     ----------
@@ -68,8 +68,13 @@ def _precision(width: int | None, replicas: int | None, json: bool) -> int:
     return int(not audit.holds)
 
 
+WIDE = 140
+"""Columns that the table of the audit needs: cut, its rows could not be told apart."""
+
+
 def _print(audit: checks.Audit) -> None:
     console = rich.console.Console()
+    console = rich.console.Console(width=max(console.width, WIDE))
     for title, rows in audit.groups():
         table = rich.table.Table(*audit.headings, title=rich.markup.escape(title), title_justify="left", box=None)
         for row in rows:

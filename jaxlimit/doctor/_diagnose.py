@@ -62,14 +62,14 @@ def _kind(kind: tuple[str, str]) -> Finding:
     for method in (Stepwise(), SStep()):
         lanes = plan(problem, WIDTH, [0.0, 2.0], key=jax.random.key(0), method=method, devices=[device]).lanes
         foreseen.append(f"{lanes} by {type(method).__name__}")
-    lanes_text = f"replicas that go together at width {WIDTH}: {', '.join(foreseen)}"
+    lanes_text = f"lanes at width {WIDTH} for 4 points: {', '.join(foreseen)}"
     return Finding(f"kind {kind[1]}", f"{known(device)}; {lanes_text}")
 
 
 def known(device: jax.Device) -> str:
     """What the table of facts and the device itself say of it."""
     if device.platform == "cpu":
-        return "a CPU, whose replicas are taken by its cache"
+        return "a CPU: lanes follow from its cache"
     found, memory = known_kind(device), (device.memory_stats() or {}).get("bytes_limit")
     size = facts([device]).memory
     told = f"known as `{found}`, of" if found else "of no known kind, taken for a small one of"
@@ -79,7 +79,7 @@ def known(device: jax.Device) -> str:
 
 def _kept() -> str:
     folder: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    return f"kept in {folder}" if folder else "not kept: each process compiles its own (JAX_COMPILATION_CACHE_DIR)"
+    return f"kept in {folder}" if folder else "not kept: set JAX_COMPILATION_CACHE_DIR to a folder to keep them"
 
 
 def _loop() -> str:
@@ -112,4 +112,6 @@ def _lanes() -> list[Finding]:
     findings = [Finding("lanes: padding", "6 replicas against the first 6 of 11", np.array_equal(few, many[:6]))]
     alone = outputs(11, jax.local_devices()[:1])
     count = len(jax.local_devices())
+    if count == 1:
+        return [*findings, Finding("lanes: devices", "one device: nothing to compare")]
     return [*findings, Finding("lanes: devices", f"1 device against {count}", np.array_equal(alone, many))]

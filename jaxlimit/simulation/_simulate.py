@@ -71,8 +71,9 @@ def simulate(
 
     Raises ``ValueError`` for bad arguments before any compute starts, among them float64 without the
     x64 flag and a step beyond stability, α max|ℓ''| B/N > 2 with B = max_m B_N(x_m, x_m), or λ_max(B_N diag π) where
-    a step takes all points (αηN^{1−2γ} in the place of α/N for `FixedStep`). Warns if E c ≠ 0 with γ < 1, where no
-    limit exists. Source: references `xavier`, `normalisation`, `multilayer`.
+    a step takes all points (αηN^{1−2γ} in the place of α/N for `FixedStep`), and ``MemoryError`` with the `lanes` that
+    would fit where a device runs out of memory. Warns if E c ≠ 0 with γ < 1, where no limit exists.
+    Source: references `xavier`, `normalisation`, `multilayer`.
 
         >>> import jax, jaxlimit as jl
         >>> problem = jl.Problem(jl.data.sphere(4, 3), jl.networks.Shallow(jl.activations.Erf(), jl.Initial()))

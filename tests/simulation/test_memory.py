@@ -154,6 +154,15 @@ def test_the_longest_name_of_a_kind_counts():
     assert known_kind(Accelerator("a kind nobody knows")) is None
 
 
+@pytest.mark.parametrize(
+    "kind", ["NVIDIA RTX A4000", "NVIDIA T400 4GB", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA RTX 4090 Laptop GPU"]
+)
+def test_a_part_of_a_kind_is_not_taken_for_it(kind):
+    """An A4000 has a third of the memory of an A40, and a slice of an H100 an eighth of the whole."""
+    assert known_kind(Accelerator(kind)) is None
+    assert facts([Accelerator(kind)]).memory == 16e9
+
+
 def test_a_lane_too_wide_for_a_device_is_refused_with_the_width_that_fits():
     device = Accelerator(limit=10**9)
     run = run_of(2**16, device)
