@@ -18,7 +18,7 @@ CACHE = 3 * 2**18
 SHARE = 1 / 4
 """Of the memory of an accelerator, for one of the lanes that it holds at a time."""
 
-LAUNCHES, PASSES, BUSY = 6, 2.25, 10
+LAUNCHES, PASSES, BUSY = 6, 2.5, 10
 """A step launches so many kernels, which read and write the parameters so many times in all, as read off programs
 compiled for an H100; where an accelerator is full the passes take BUSY times as long as the launches."""
 

@@ -117,12 +117,12 @@ def _together(
         e = jnp.where(wanted[:, None], e, 0.0)
         return e if indices is None else jnp.sum(jnp.where(hit, e[:, :, None], 0.0), axis=1)
 
-    def sums(e: Array) -> Array:
-        """Errors before every step, and after the last."""
-        return jnp.cumsum(jnp.concatenate([jnp.zeros_like(outputs)[None], by_point(e)]), axis=0)
+    def sums(errors: Array) -> Array:
+        """Errors before every step: as many rows as steps, a power of two; one more would be filled up to tiles."""
+        return jnp.cumsum(jnp.concatenate([jnp.zeros_like(outputs)[None], errors[:-1]]), axis=0)
 
     def corrected(e: Array) -> Array:
-        before_each = sums(e)[:-1]
+        before_each = sums(by_point(e))
         seen = product(before_each, kernel) if indices is None else jnp.sum(rows * before_each[:, None, :], axis=2)
         return -loss.derivative(here + (already + seen), target)
 
@@ -139,7 +139,8 @@ def _together(
     go_on = lambda state: state[1] & (state[2] < steps.shape[0])  # noqa: E731
     guess = jnp.broadcast_to(-loss.derivative(here + already, target), (steps.shape[0], here.shape[-1]))
     e, _, _ = jax.lax.while_loop(go_on, turn, (guess, jnp.any(wanted), jnp.zeros_like(walk.first)))
-    added = sums(e)[-1]
+    last = by_point(e)
+    added = sums(last)[-1] + last[-1]
     bad = wanted & ~jnp.all(jnp.isfinite(e), axis=1)
     lost = jnp.where((before.lost < 0) & jnp.any(bad), steps[jax.lax.argmax(bad, 0, jnp.int32)], before.lost)
     return Walked(before.total + walk.share * added, before.moved + product(added, kernel), lost)
