@@ -8,7 +8,7 @@ import jax
 from jaxlimit._arguments import require
 from jaxlimit._devices import available_on_device as available_on_device
 from jaxlimit._devices import available_on_host as available_on_host
-from jaxlimit._devices import facts
+from jaxlimit._devices import DeviceMemoryError, facts
 from jaxlimit._lanes import IN_FLIGHT
 from jaxlimit.simulation._state import Chain, Run
 
@@ -67,18 +67,21 @@ def result_bytes(run: Run, times: int, observed: int) -> int:
     return times * (run.dtype.itemsize * (run.points + run.extra + 1) + observed)
 
 
-def lane_bytes(run: Run, chain: Chain) -> int:
+def observed_bytes(run: Run, saves: int, observed: int) -> int:
+    """Bytes of a replica in a lane that is observed: its start in all inputs and in the span of the data, and what is
+    observed at the saves of a call, `observed` bytes each, twice while they are put in order."""
+    return run.dtype.itemsize * run.numbers(run.problem.data.inputs) + parameters(run) + 2 * saves * observed
+
+
+def lane_bytes(run: Run, chain: Chain, observed: int = 0) -> int:
     """Bytes of the lane that a worker holds.
 
-    Its parameters as drawn (float32, all inputs) and in the span of the data, what a method needs, and the features of
-    a save.
+    Its parameters as drawn (float32, all inputs) and in the span of the data, what a method needs, the features of a
+    save, and what observing takes.
     """
-    return chain.lanes * _replica_bytes(run, chain) + chain.scratch
-
-
-def _replica_bytes(run: Run, chain: Chain) -> int:
     drawn = 4 * run.numbers(run.problem.data.inputs)
-    return drawn + parameters(run) + chain.state + features(run, run.points + run.extra)
+    replica = drawn + parameters(run) + chain.state + features(run, run.points + run.extra) + observed
+    return chain.lanes * replica + chain.scratch
 
 
 def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, workers: int) -> None:
@@ -106,7 +109,7 @@ def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, 
         if free is not None:
             at_once = min(IN_FLIGHT, -(-replicas // chain.lanes))
             but = f"{_lanes(at_once, chain.lanes)} of width {run.width} need {_size(at_once * lane)}"
-            fits = int((free / IN_FLIGHT - chain.scratch) // _replica_bytes(run, chain))
+            fits = int((free / IN_FLIGHT - chain.scratch) // ((lane - chain.scratch) / chain.lanes))
             advice = f"`lanes={fits}` of the method would fit" if fits > 0 else "no number of `lanes` would fit"
             must = f"fit into the {_size(free)} that {device} has free"
             require(at_once * lane <= free, "width", must, f"{but}: {advice}")
@@ -114,7 +117,7 @@ def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, 
 
 @contextmanager
 def shortage_named(run: Run, chain: Chain, device: jax.Device, measured: Callable[[], int | None]) -> Iterator[None]:
-    """Turn a device's lack of memory into a ``MemoryError`` that says how many replicas would go together.
+    """Turn a device's lack of memory into a ``DeviceMemoryError`` that says how many replicas would go together.
 
     `measured` tells the bytes of a lane as they were compiled, once it is asked for; None where it cannot.
     """
@@ -123,7 +126,7 @@ def shortage_named(run: Run, chain: Chain, device: jax.Device, measured: Callabl
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise MemoryError(_shortage(run, chain, device, measured())) from error
+        raise DeviceMemoryError(_shortage(run, chain, device, measured())) from error
 
 
 def _shortage(run: Run, chain: Chain, device: jax.Device, lane: int | None) -> str:

@@ -24,6 +24,11 @@ class Piece(NamedTuple):
         return bool(self.stops[-1] == self.ends[-1])
 
 
+def saves_at_once(steps: Host, chain: Chain) -> int:
+    """How many saves a call records: all of them where the whole lane is one call, else one."""
+    return len(steps) if steps[-1] * chain.seconds * chain.lanes <= PIECE_SECONDS else 1
+
+
 def pieces(steps: Host, chain: Chain) -> list[Piece]:
     """Cut the steps to save into calls: one where the whole lane is cheap, else pieces of about PIECE_SECONDS.
 

@@ -28,8 +28,9 @@ from jaxlimit.simulation._choose import chosen_method
 from jaxlimit.simulation._draws import REPLICA_LIMIT, drawn
 from jaxlimit.simulation._families import family
 from jaxlimit.simulation._family import AbstractFamily
-from jaxlimit.simulation._memory import lane_bytes, require_room, result_bytes
+from jaxlimit.simulation._memory import lane_bytes, observed_bytes, require_room, result_bytes
 from jaxlimit.simulation._optimiser import Optimiser
+from jaxlimit.simulation._pieces import saves_at_once
 from jaxlimit.simulation._state import Chain, Run
 
 
@@ -97,7 +98,8 @@ def prepared(
         method = chosen_method(run)
     chain = instance("method", method, AbstractMethod, "be a method like Stepwise()").chain(run)
     lanes = -(-replicas // chain.lanes)
-    result, lane = result_bytes(run, steps.size, seen), lane_bytes(run, chain)
+    watched = 0 if observe is None else observed_bytes(run, saves_at_once(steps, chain), seen)
+    result, lane = result_bytes(run, steps.size, seen), lane_bytes(run, chain, watched)
     require_room(run, chain, replicas, result, lane, len(crew(lanes, chosen)))
     networks.check(problem, width, key, batch, transformation is None)
     return Prepared(

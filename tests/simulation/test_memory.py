@@ -207,15 +207,18 @@ def test_lanes_that_fit_follow_from_what_was_compiled():
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
+@pytest.mark.parametrize("observe", [None, systems.parameters], ids=["", "observed"])
 @pytest.mark.parametrize("method", [jl.Stepwise(lanes=4, native=False), jl.SStep(lanes=4, native=False)])
-def test_the_bytes_of_a_compiled_lane_are_near_those_foretold(method):
-    given = prepared(PROBLEM, 4096, [1.0], 4, jax.random.key(0), method, None, None, 1, None, jnp.float32, None, 0)
+def test_the_bytes_of_a_compiled_lane_are_near_those_foretold(method, observe):
+    """What is observed, of 3 inputs at 5 times, is most of it where it is."""
+    ts, rest = np.linspace(0.0, 0.01, 5), (observe, 1, None, jnp.float32, None, 0)
+    given = prepared(PROBLEM, 4096, ts, 4, jax.random.key(0), method, None, *rest)
     device = jax.devices()[0]
     lanes = lanes_of(given, None, None, lambda _: None)(device)
     keys = lane_keys(lanes.base, np.arange(4, dtype=np.uint32))
     moving, fixed = lanes.programs.begun(keys, np.int32(4))
     found = lanes.programs.lane_bytes(keys, moving, fixed, lanes.there[0])
-    assert 0.3 < found / given.lane < 3.0
+    assert 0.3 < found / given.lane < 1.5
 
 
 def test_numbers_of_replicas_beyond_the_key_are_refused():
