@@ -145,6 +145,10 @@ def random_key(key: Any) -> jax.Array:
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     require(typed, "key", "be made by jax.random.key(seed)", f"it is {type(key).__name__} (legacy keys are not typed)")
     require(key.shape == (), "key", "be a single key", f"its shape is {key.shape}")
+    # Other generators draw for a batch of keys what they draw for no key alone: replicas would depend on their lane.
+    kind = str(jax.random.key_impl(key))
+    threefry = kind == "threefry2x32"
+    require(threefry, "key", 'be a threefry key, as jax.random.key(seed, impl="threefry2x32")', f"it is of {kind}")
     # The promise that a wider network contains the narrower one's draws rests on this JAX default.
     require(
         bool(jax.config.jax_threefry_partitionable),  # type: ignore[attr-defined]

@@ -70,6 +70,10 @@ UNKNOWN = Facts(16e9, 0.5e12, 10e12, GPU)
 """A kind that is not in the table is taken for one of 16 GB; where it has less, a lane too wide for it is refused."""
 
 
+class DeviceMemoryError(MemoryError):
+    """A device has too little memory for a run as it was asked for: of no concern to other runs."""
+
+
 def known_kind(device: jax.Device) -> str | None:
     """The words of the table that name this device's kind; None where there are none."""
 

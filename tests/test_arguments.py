@@ -138,13 +138,22 @@ def test_times_in_order_pass():
 
 @pytest.mark.parametrize(
     "key",
-    [0, None, np.zeros(2, np.uint32), pytest.param("legacy", id="legacy"), pytest.param("batch", id="batch")],
+    [
+        0,
+        None,
+        np.zeros(2, np.uint32),
+        pytest.param("legacy", id="legacy"),
+        pytest.param("batch", id="batch"),
+        pytest.param("rbg", id="rbg"),
+        pytest.param("unsafe_rbg", id="unsafe_rbg"),
+    ],
     ids=str,
 )
 def test_only_single_typed_keys_pass(key):
-    key = {"legacy": lambda: jax.random.PRNGKey(0), "batch": lambda: jax.random.split(jax.random.key(0), 3)}.get(
-        key if isinstance(key, str) else "", lambda: key
-    )()
+    kinds = ("rbg", "unsafe_rbg")  # they draw for a lane of keys what they draw for no key alone
+    made = {"legacy": lambda: jax.random.PRNGKey(0), "batch": lambda: jax.random.split(jax.random.key(0), 3)}
+    made |= {kind: lambda kind=kind: jax.random.key(0, impl=kind) for kind in kinds}
+    key = made.get(key if isinstance(key, str) else "", lambda: key)()
     with refused("key"):
         arguments.random_key(key)
 

@@ -127,8 +127,12 @@ def precision(
         return samples
 
     # Compiling is most of the work, and takes one core of a CPU; an accelerator has room for one run.
-    with ThreadPoolExecutor(2 if on_cpus else 1) as pool:
+    pool = ThreadPoolExecutor(2 if on_cpus else 1)
+    try:
         found = iter(list(pool.map(run, itertools.chain(*groups))))
+    finally:
+        # An interrupt does not wait for what is under way.
+        pool.shutdown(wait=False, cancel_futures=True)
     remarks = ["A CPU multiplies float32 in full by default: a row of that would repeat float32."] if on_cpus else []
     rows: list[Row] = []
     for cases in groups:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import jax
 
 from jaxlimit._arguments import require
+from jaxlimit._devices import DeviceMemoryError, facts
 from jaxlimit._devices import available_on_device as available_on_device
 from jaxlimit._devices import available_on_host as available_on_host
-from jaxlimit._devices import DeviceMemoryError, facts
 from jaxlimit._lanes import IN_FLIGHT
 from jaxlimit.simulation._state import Chain, Run
 

@@ -39,6 +39,9 @@ SHORT = 1 / 256
 LONGEST = 2**20
 """Steps of the longest block, whose indices are drawn before it begins; the recursion is most of its cost by far."""
 
+ERRORS = 6
+"""Arrays of a number for each step of a chunk, sample and point that an accelerator holds while it corrects errors."""
+
 MANY_POINTS = 256
 """With more data points than this the products of XLA are better than those of the native loop."""
 
@@ -156,7 +159,9 @@ class SStep(AbstractMethod):
         # or once for a worker.
         state = (2 + self.order) * parameters(run) + 3 * run.dtype.itemsize * points**2
         scratch = features(run, 2 * points) if run.on_cpus else 0
-        state += 0 if run.on_cpus else features(run, 4 * points)
+        # Together, the errors of a chunk of steps by point, in some arrays.
+        errors = ERRORS * run.dtype.itemsize * rule.chunk * (run.batch or 1) * points
+        state += 0 if run.on_cpus else features(run, 4 * points) + errors
         lanes = self.lanes or (
             max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_in_memory(run, state)
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlimit._arguments import instance, natural_number, positive_integer, require
+from jaxlimit._devices import DeviceMemoryError
 from jaxlimit.sweeps._checkpoint import BlockCheckpoint
 from jaxlimit.sweeps._files import remove_stale
 from jaxlimit.sweeps._format import Variables
@@ -206,7 +207,7 @@ class _Tally:
 
     def fail(self, job: Job, error: Exception) -> None:
         """Note the first failure of a cell; what concerns the machine and not the cell is raised."""
-        if isinstance(error, MACHINE):
+        if isinstance(error, MACHINE) and not isinstance(error, DeviceMemoryError):
             why = f"{type(error).__name__}: {error}".rstrip(": .")
             raise SweepError(f"{self._where(job)} could not be computed or written: {why}. {_ON}") from error
         self.failed.setdefault(job.cell, (job, error))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxlimit import sweeps
+from jaxlimit._devices import DeviceMemoryError
 from jaxlimit.sweeps import SweepError, run
 from tests.sweeps import work
 from tests.sweeps.stores import blocks, done, spec
@@ -176,6 +177,19 @@ def test_what_concerns_the_machine_stops_at_once_and_is_named(tmp_path, threads,
     with ThreadPoolExecutor(1) as executor, pytest.raises(SweepError, match=said + ".* run the sweep again"):
         run(store, fails, executor=executor if threads else None)
     assert 5 <= len(store.present()) <= len(made) < 400
+
+
+def lacks_memory_at_32(settings, first, stop, checkpoint):
+    if settings["width"] == 32:
+        raise DeviceMemoryError("take `lanes=4`")
+    return work.numbers(settings, first, stop)
+
+
+def test_a_device_too_small_for_one_cell_does_not_stop_the_others(tmp_path):
+    store = empty(tmp_path, {"width": [32, 16]}, replicas=8)
+    with pytest.raises(SweepError, match=r"1 of 2 cells failed[\s\S]*take `lanes=4`"):
+        run(store, lacks_memory_at_32)
+    assert len(store.present()) == 2
 
 
 class Breaks(Executor):
