@@ -18,8 +18,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxlimit.losses import AbstractLoss
-from jaxlimit.simulation._product import AbstractProduct
+from jaxlimit.simulation._product import AbstractProduct, FullProduct
 from jaxlimit.simulation._steps import first_lost
+
+full = FullProduct()
+"""For what steps in turn do without a product of matrices."""
 
 CLOSE = 0.25
 """Units of rounding of the largest output within which two corrections of an error are the same."""
@@ -110,7 +113,7 @@ def _together(
         # Sums of which one term is not zero: an accelerator would gather lane by lane.
         hit = indices[:, :, None] == jnp.arange(y.shape[0], dtype=indices.dtype)
         here, already, target = (jnp.sum(jnp.where(hit, all_, 0.0), axis=2) for all_ in (outputs, before.moved, y))
-        rows = product(hit.reshape(-1, y.shape[0]).astype(kernel.dtype), kernel).reshape(hit.shape)
+        rows = full(hit.reshape(-1, y.shape[0]).astype(kernel.dtype), kernel).reshape(hit.shape)
 
     def by_point(e: Array) -> Array:
         """The errors of each step at all points [chunk, points]."""
@@ -143,4 +146,5 @@ def _together(
     added = sums(last)[-1] + last[-1]
     bad = wanted & ~jnp.all(jnp.isfinite(e), axis=1)
     lost = jnp.where((before.lost < 0) & jnp.any(bad), steps[jax.lax.argmax(bad, 0, jnp.int32)], before.lost)
-    return Walked(before.total + walk.share * added, before.moved + product(added, kernel), lost)
+    moved = before.moved + (product if indices is None else full)(added, kernel)
+    return Walked(before.total + walk.share * added, moved, lost)
