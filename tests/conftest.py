@@ -3,6 +3,9 @@
 float64 serves as the reference of float32; four CPU devices stand in for a machine with several; strict
 promotion turns every silent mixture of types into an error. The package itself sets nothing: one test
 (`test_arguments.py`) runs it in a fresh process without any of this.
+
+What XLA has compiled is kept in a folder of the checkout, which may be deleted at any time. JAX looks programs up by
+all that makes them what they are, so no test passes by a program that the code no longer makes.
 """
 
 import contextlib
@@ -13,6 +16,8 @@ from pathlib import Path
 os.environ["JAX_ENABLE_X64"] = "1"
 os.environ["JAX_NUM_CPU_DEVICES"] = "4"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
 import pytest

@@ -127,8 +127,12 @@ def main(paths):
 
 
 def read(shares, folder):
-    """What went wrong in each page, in fresh interpreters that see no JAX settings: one for each share."""
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key == "JAX_PLATFORMS"}
+    """What went wrong in each page, in fresh interpreters: one for each share.
+
+    They see no JAX settings but the platform and where compiled programs are kept.
+    """
+    kept = "JAX_PLATFORMS", "JAX_COMPILATION_CACHE_", "JAX_PERSISTENT_CACHE_"
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("JAX_") or key.startswith(kept)}
 
     def reader(paths):
         program = [sys.executable, __file__, *map(str, paths)]
