@@ -87,11 +87,12 @@ def test_other_numbers_of_the_same_shapes_compile_nothing_and_another_width_does
 @pytest.mark.slow
 def test_every_further_device_compiles_the_programs_of_a_lane_once():
     """XLA compiles for a device: three programs more for each, whatever the number of lanes."""
-    method, width = jl.Stepwise(lanes=2, native=False), WIDTH + 2
+    lanes = 13  # of no other test: keys of a lane do not depend on the width
+    method, settings = jl.Stepwise(lanes=lanes, native=False), {"width": WIDTH + 2, "ts": (0.0, 0.01)}
 
     def compiled_on(devices):
         with compilations() as names:
-            run(method, width=width, devices=jax.devices()[:devices], replicas=4 * devices)
+            run(method, devices=jax.devices()[:devices], replicas=6 * lanes * devices, **settings)
         return names
 
     alone, two, four = map(compiled_on, (1, 2, 4))
