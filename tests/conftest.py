@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if isinstance(item, pytest.DoctestItem) and STUDIES in item.path.parents:
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") and (item.path.parent.name == "gpu" or item.path.name == "test_lowering.py"):
+            item.add_marker(pytest.mark.exhaustive)
     if any(device.platform != "cpu" for device in jax.devices()):
         return
     for item in items:

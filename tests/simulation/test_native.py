@@ -275,7 +275,7 @@ def test_float32_on_cpus_is_native_and_float64_is_not():
 
 
 class Elsewhere:
-    platform = "gpu"
+    platform, device_kind = "gpu", "NVIDIA H100 80GB HBM3"
 
 
 def unsupported():
