@@ -1,7 +1,6 @@
 """The command line as a user types it: exit codes, streams, files."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,27 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.terminal import call
+
 QUICK = (
     "--widths 16 32 64 --replicas 64 --path-replicas 4 --points 4 --ts 0 0.5 1".split()  # noqa: SIM905
 )
-
-
-def call(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m jaxlimit` as a user would, without this suite's environment for JAX.
-
-    Except for where compiled programs are kept: compiling them is half of what a run costs.
-    """
-    kept = "JAX_COMPILATION_CACHE_", "JAX_PERSISTENT_CACHE_"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_")) or k.startswith(kept)}
-    return subprocess.run(
-        [sys.executable, "-m", "jaxlimit", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.mark.slow

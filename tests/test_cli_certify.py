@@ -14,7 +14,7 @@ from jaxlimit.claims import Report
 from jaxlimit.cli import _certify, _xavier
 from jaxlimit.cli._app import table
 from jaxlimit.initial import Initial
-from tests.test_cli import call
+from tests.terminal import call
 
 POINTS = np.random.default_rng(0).standard_normal((5, 3))
 

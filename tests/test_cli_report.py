@@ -15,7 +15,7 @@ from jaxlimit.cli._normalisation import normalisation
 from jaxlimit.cli._report import report
 from jaxlimit.cli._xavier import xavier
 from jaxlimit.studies import _call
-from tests.test_cli import call
+from tests.terminal import call
 
 SMALL = {"points": 3, "widths": [16, 32, 64], "replicas": 32, "path_replicas": 4, "ts": [0.0, 0.5]}
 

@@ -10,7 +10,7 @@ import jaxlimit as jl
 from jaxlimit import initial, studies
 from jaxlimit.claims import Report
 from jaxlimit.cli import _mean_field, _mild, _multilayer, _normalisation
-from tests.test_cli import call
+from tests.terminal import call
 
 COMMANDS = {"mean_field": _mean_field.mean_field, "normalisation": _normalisation.normalisation}
 SMALL = "--points 4 --widths 8 16 32 --replicas 16 --path-replicas 8 --law-width 16 --particles 128 --ts 0 2".split()  # noqa: SIM905

@@ -19,6 +19,7 @@ from jaxlimit.doctor._conclusion import quantity, shares
 from jaxlimit.simulation import DeviceProduct, RoundedProduct
 from jaxlimit.statistics import pathwise
 from tests.devices import Accelerator
+from tests.terminal import call
 
 NETWORK = jl.networks.Shallow(jl.activations.Erf(), jl.Initial())
 PROBLEM = jl.Problem(jl.data.sphere(points=4, inputs=3), NETWORK)
@@ -295,17 +296,8 @@ except ValueError as error:
 @pytest.mark.slow
 def test_the_audit_as_it_is_run_from_the_command_line(tmp_path):
     """In a fresh process, which turns on 64 bits by itself."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
     arguments = ["doctor", "--precision", "--width", "256", "--replicas", "1024", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "jaxlimit", *arguments],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = call(*arguments, folder=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = json.loads(done.stdout)

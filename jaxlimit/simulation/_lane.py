@@ -55,7 +55,8 @@ class Programs(NamedTuple):
     def begun(self, keys: RandomKey, wanted: Any) -> tuple[Any, Any]:
         """What steps change and what they do not, at the start; `wanted` replicas do not merely pad the lane."""
         run, seen = self.given.run, self.given.observe is not None
-        return self.given.networks.begin(run.network, self.constants, keys, wanted, run.width, seen, not run.on_cpus)
+        together = self.constants.together
+        return self.given.networks.begin(run.network, self.constants, keys, wanted, run.width, seen, together)
 
     def advanced(self, keys: RandomKey, moving: Any, fixed: Any, piece: Piece) -> tuple[Any, tuple[Any, Any, Any]]:
         """The lane after a piece, and the outputs, stated errors and observables at its stops."""
@@ -69,16 +70,20 @@ class Programs(NamedTuple):
 
     def lane_bytes(self, keys: RandomKey, moving: Any, fixed: Any, piece: Piece) -> int | None:
         """Bytes of the compiled program for this lane with all that it is given and returns; None where unknown."""
+        if self.given.chain.native:
+            return None
         advance: Any = self.given.chain.advance
         function: Any
         function, first = (advance.func, advance.args) if isinstance(advance, partial) else (advance, ())
+        lowered = function.lower(*first, *self.arguments(keys, moving, fixed, piece))
         try:
-            lowered = function.lower(*first, *self.arguments(keys, moving, fixed, piece))
             found = lowered.compile().compiled.memory_analysis()
-            taken = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
-            return int(taken - found.alias_size_in_bytes)
-        except (AttributeError, NotImplementedError, jax.errors.JaxRuntimeError):
+        except (NotImplementedError, jax.errors.JaxRuntimeError):  # a compiler that does not tell, or lacks memory too
             return None
+        if found is None:
+            return None
+        taken = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+        return int(taken - found.alias_size_in_bytes)
 
 
 class Lanes(NamedTuple):

@@ -22,8 +22,9 @@ from jaxlimit.simulation._draws import drawn
 from jaxlimit.simulation._family import AbstractFamily, Factors
 from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_in_steps, parameters
 from jaxlimit.simulation._optimiser import Optimiser
+from jaxlimit.simulation._product import full
 from jaxlimit.simulation._shallow import TURNS, ShallowFamily
-from jaxlimit.simulation._state import Chain, Constants, Moving, Observe, Run, begin, product
+from jaxlimit.simulation._state import Chain, Constants, Moving, Observe, Run, begin
 from jaxlimit.simulation._state import Fixed as Start
 from jaxlimit.simulation._steps import first_lost, over_own_steps
 
@@ -174,5 +175,5 @@ def _outputs(constants: Constants, plane: Plane, x: Array, now: Moving) -> Float
 
 def _observed(observe: Observe, constants: Constants, now: Moving, start: Any) -> Any:
     """The observable of a replica, in original coordinates."""
-    w = now.w if constants.basis is None else product(constants.basis, now.w)
+    w = now.w if constants.basis is None else full(constants.basis, now.w)
     return observe(Neurons(start.c + now.c, start.w + w.T), start)

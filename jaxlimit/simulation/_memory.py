@@ -53,8 +53,12 @@ def lanes_in_steps(run: Run, state: int) -> int:
 
 def lanes_in_memory(run: Run, state: int) -> int:
     """Replicas, each of `state` bytes, that share the launches of long blocks: as many as memory has room for."""
-    drawn = 4 * run.numbers(run.problem.data.inputs) + features(run, run.points + run.extra)
-    return _rounded(min(MOST_ON_DEVICE, SHARE * facts(run.devices).memory / (state + drawn)))
+    return _rounded(min(MOST_ON_DEVICE, SHARE * facts(run.devices).memory / (state + _once(run))))
+
+
+def _once(run: Run) -> int:
+    """Bytes of a replica's parameters as drawn, in float32 and all inputs, and of its features at a save."""
+    return 4 * run.numbers(run.problem.data.inputs) + features(run, run.points + run.extra)
 
 
 def _rounded(lanes: float) -> int:
@@ -79,9 +83,7 @@ def lane_bytes(run: Run, chain: Chain, observed: int = 0) -> int:
     Its parameters as drawn (float32, all inputs) and in the span of the data, what a method needs, the features of a
     save, and what observing takes.
     """
-    drawn = 4 * run.numbers(run.problem.data.inputs)
-    replica = drawn + parameters(run) + chain.state + features(run, run.points + run.extra) + observed
-    return chain.lanes * replica + chain.scratch
+    return chain.lanes * (_once(run) + parameters(run) + chain.state + observed) + chain.scratch
 
 
 def require_room(run: Run, chain: Chain, replicas: int, result: int, lane: int, workers: int) -> None:

@@ -25,7 +25,8 @@ from jaxlimit.simulation._draws import parameters_key, replica_key
 from jaxlimit.simulation._family import AbstractFamily, Factors
 from jaxlimit.simulation._memory import features, lanes_in_cache, lanes_in_steps, parameters
 from jaxlimit.simulation._optimiser import Optimiser
-from jaxlimit.simulation._state import Chain, Constants, Observe, Run, product
+from jaxlimit.simulation._product import full
+from jaxlimit.simulation._state import Chain, Constants, Observe, Run
 from jaxlimit.simulation._steps import first_lost, over_own_steps
 
 TURNS = 4
@@ -161,19 +162,19 @@ def _kernel(
     """K with which a step turns the outputs: Σ_i rate_i f_{i−1} ⟨Δ_i(x), Δ_i(x')⟩ ⟨φ_{i−1}(x), φ_{i−1}(x')⟩."""
     start = network.init(width, x.shape[1], parameters_key(replica_key(key, 0)))
     weights = start.weights[0].T, *start.weights[1:]
-    passed = forward(network, product, jnp.asarray(x), weights, start.biases, factors.output)
+    passed = forward(network, full, jnp.asarray(x), weights, start.biases, factors.output)
     ones = slope(network, passed[-1].above)
     rates = timed(factors.increment, schedules, jnp.zeros((), jnp.int32), ones.dtype)
     total = jnp.zeros((x.shape[0],) * 2, ones.dtype)
     # The rate of w_i, i ≥ 2, has the factor of its sum already; the output's gradient has it once more.
     fs = (1.0, *factors.output)
-    for i, delta in enumerate(deltas(network, product, ones, weights, passed, factors.output)):
+    for i, delta in enumerate(deltas(network, full, ones, weights, passed, factors.output)):
         if network.trained[i]:
             flat, below = delta.reshape(len(x), -1), passed[i].below
-            inner = rates.weights[i] * fs[i] * product(below, below.T)
+            inner = rates.weights[i] * fs[i] * full(below, below.T)
             if start.biases:
                 inner = inner + rates.biases[i]
-            total = total + inner * product(flat, flat.T)
+            total = total + inner * full(flat, flat.T)
     return total
 
 
@@ -194,8 +195,8 @@ def _begin(
         drawn = network.init(width, constants.inputs, parameters_key(key))
         start = jax.tree.map(lambda a: a.astype(dtype), drawn)
         first, *others = start.weights
-        reduced = first.T if constants.basis is None else product(constants.basis.T, first.T)
-        frozen = None if constants.remainder is None else product(constants.remainder, first.T)
+        reduced = first.T if constants.basis is None else full(constants.basis.T, first.T)
+        frozen = None if constants.remainder is None else full(constants.remainder, first.T)
         return (reduced, *others), start.biases, frozen, start if keep_start else None
 
     if together:
@@ -263,5 +264,5 @@ def _observed(observe: Observe, constants: Constants, now: Deep, fixed: Fixed) -
     if fixed.projected is None or constants.basis is None:
         first = reduced.T
     else:
-        first = start.weights[0] + product(constants.basis, reduced - fixed.projected).T
+        first = start.weights[0] + full(constants.basis, reduced - fixed.projected).T
     return observe(Layers((first, *others), now.biases), start)

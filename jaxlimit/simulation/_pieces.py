@@ -24,9 +24,14 @@ class Piece(NamedTuple):
         return bool(self.stops[-1] == self.ends[-1])
 
 
+def _in_one_call(steps: Host, chain: Chain) -> bool:
+    """Whether a whole lane is cheap."""
+    return bool(steps[-1] * (chain.seconds * chain.lanes) <= PIECE_SECONDS)
+
+
 def saves_at_once(steps: Host, chain: Chain) -> int:
     """How many saves a call records: all of them where the whole lane is one call, else one."""
-    return len(steps) if steps[-1] * chain.seconds * chain.lanes <= PIECE_SECONDS else 1
+    return len(steps) if _in_one_call(steps, chain) else 1
 
 
 def pieces(steps: Host, chain: Chain) -> list[Piece]:
@@ -36,9 +41,9 @@ def pieces(steps: Host, chain: Chain) -> list[Piece]:
     visible and interrupts quick.
     """
     edges = np.concatenate([[0], steps]).astype(np.int32)
-    cost = chain.seconds * chain.lanes
-    if steps[-1] * cost <= PIECE_SECONDS:
+    if _in_one_call(steps, chain):
         return [Piece(edges, edges[1:])]
+    cost = chain.seconds * chain.lanes
     most = chain.unit * max(1, int(PIECE_SECONDS / (cost * chain.unit)))
     found = []
     for first, save in pairwise(edges.tolist()):

@@ -36,6 +36,10 @@ class FullProduct(AbstractProduct):
         return jnp.matmul(left, right, precision=Precision.HIGHEST)
 
 
+full = FullProduct()
+"""For starts, observables and selections, which do not depend on how a run multiplies."""
+
+
 class DeviceProduct(AbstractProduct):
     """As the device multiplies float32 where nobody asks: TF32 on recent GPUs, bfloat16 on TPUs, float32 on CPUs.
 

@@ -18,11 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxlimit.losses import AbstractLoss
-from jaxlimit.simulation._product import AbstractProduct, FullProduct
+from jaxlimit.simulation._product import AbstractProduct, full
 from jaxlimit.simulation._steps import first_lost
-
-full = FullProduct()
-"""For what steps in turn do without a product of matrices."""
 
 CLOSE = 0.25
 """Units of rounding of the largest output within which two corrections of an error are the same."""

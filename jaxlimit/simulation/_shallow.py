@@ -71,15 +71,15 @@ class ShallowFamily(AbstractFamily):
             missing = "optimisers are left to XLA"
         require(not (native and missing), "native", "be False or None here", f"{missing}")
         compiled = native or (native is None and not missing and run.dtype == np.float32)
-        state = 2 * parameters(run)
-        # Its state, gradients and updates; each is read and written at every step.
-        held = 0 if run.optimiser is None else _optimiser.state_bytes(run.optimiser, run)
-        state += 0 if run.optimiser is None else 2 * parameters(run) + held
+        state, longer = 2 * parameters(run), 1.0
+        if run.optimiser is not None:
+            # Its state, gradients and updates; each is read and written at every step.
+            held = _optimiser.state_bytes(run.optimiser, run)
+            state, longer = 2 * state + held, 2 + held / parameters(run)
         # Where replicas take turns on all points, more of them in a lane only keep other workers waiting.
         most = TURNS if run.batch is None else lanes_in_cache(run)
         several = lanes or (min(most, lanes_in_cache(run)) if run.on_cpus else lanes_in_steps(run, state))
-        seconds = stepwise_seconds(run, bool(compiled), several)
-        seconds *= 1 if run.optimiser is None else 2 + held / parameters(run)
+        seconds = longer * stepwise_seconds(run, bool(compiled), several)
         if compiled:
             advance_lane = _native.chain(network, loss, run.dtype)
             state += features(run, run.points)

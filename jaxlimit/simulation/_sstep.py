@@ -155,16 +155,17 @@ class SStep(AbstractMethod):
         name = f"SStep({length}, order={self.order}, native={native})"
         advance = _blocks_native.chain(rule, run) if native else _blocks.chain(rule, together=not run.on_cpus)
         points = rule.rows or run.points
-        # Parameters now, before, and what rounding took from them, three kernels; features of all neurons, of a replica
-        # or once for a worker.
+        # Parameters now, before, and what rounding took from them, three kernels.
         state = (2 + self.order) * parameters(run) + 3 * run.dtype.itemsize * points**2
-        scratch = features(run, 2 * points) if run.on_cpus else 0
-        # Together, the errors of a chunk of steps by point, in some arrays.
-        errors = ERRORS * run.dtype.itemsize * rule.chunk * (run.batch or 1) * points
-        state += 0 if run.on_cpus else features(run, 4 * points) + errors
-        lanes = self.lanes or (
-            max(1, min(TOGETHER, NEURONS // run.width)) if run.on_cpus else lanes_in_memory(run, state)
-        )
+        if run.on_cpus:
+            # Features of all neurons once for a worker, whose replicas take turns.
+            scratch, suits_device = features(run, 2 * points), max(1, min(TOGETHER, NEURONS // run.width))
+        else:
+            # Of every replica, and the errors of a chunk of steps by point, in some arrays.
+            errors = ERRORS * run.dtype.itemsize * rule.chunk * (run.batch or 1) * points
+            state += features(run, 4 * points) + errors
+            scratch, suits_device = 0, lanes_in_memory(run, state)
+        lanes = self.lanes or suits_device
         seconds = sstep_seconds(run, rule, likely, native, lanes)
         return audited(Chain(name, advance, lanes, int(rule.longest), seconds, state, scratch, native), self.product)
 

@@ -15,10 +15,7 @@ from jaxlimit._typing import RandomKey
 from jaxlimit.networks import Neurons, Shallow
 from jaxlimit.problem import Problem
 from jaxlimit.simulation._draws import block_steps, index_block, parameters_key
-from jaxlimit.simulation._product import AbstractProduct, FullProduct
-
-product = FullProduct()
-"""For starts and observables, which do not depend on how a run multiplies."""
+from jaxlimit.simulation._product import AbstractProduct, FullProduct, full
 
 SEEN = 16
 """Replicas that an accelerator observes at a time."""
@@ -182,8 +179,8 @@ def begin(
             pair = network.init(2 * width, inputs, parameters_key(key))
             c, w = (jax.lax.dynamic_slice_in_dim(a, constants.half * width, width) for a in pair)
         c, w = c.astype(dtype), w.astype(dtype)
-        reduced = w.T if constants.basis is None else product(constants.basis.T, w.T)
-        frozen = None if constants.remainder is None else product(constants.remainder, w.T)
+        reduced = w.T if constants.basis is None else full(constants.basis.T, w.T)
+        frozen = None if constants.remainder is None else full(constants.remainder, w.T)
         return c, reduced, frozen, Neurons(c, w) if keep_start else None
 
     if together:
@@ -224,7 +221,7 @@ def _observed(observe: Observe, constants: Constants, moving: Moving, fixed: Fix
         c, w, start, projected = replica
         if projected is None or constants.basis is None:
             return observe(Neurons(c, w.T), start)
-        return observe(Neurons(c, start.w + product(constants.basis, w - projected).T), start)
+        return observe(Neurons(c, start.w + full(constants.basis, w - projected).T), start)
 
     # One replica after the other: batches of small matrix products are several times slower on a CPU. An accelerator
     # sees some at a time, as an observable may take as many features of each as it has memory for.

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import jaxlimit as jl
-from jaxlimit.initial import AbstractLaw
 from tests.oracle import assert_same
+from tests.transformed import Transformed
 
 TANH = SimpleNamespace(sigma=np.tanh, slope=lambda u: 1 / np.cosh(u) ** 2)
 """σ and σ' for the oracle."""
@@ -61,34 +61,13 @@ def named(names, quick):
 BOTH, BOTH_SLOW = sizes(TINY, REAL), sizes(TINY, REAL, pytest.mark.slow)
 
 
-class Turned(AbstractLaw):
-    """sign·z for z from another law, the neurons in another order and w multiplied by an orthogonal matrix."""
-
-    law: AbstractLaw
-    sign: np.ndarray
-    order: np.ndarray
-    turn: np.ndarray
-
-    def sample(self, key, shape):
-        values = self.sign * self.law.sample(key, shape)[self.order]
-        return jnp.matmul(values, self.turn.T, precision="highest") if values.ndim == 2 else values
-
-    @property
-    def mean(self):
-        return 0.0
-
-    @property
-    def second_moment(self):
-        return self.law.second_moment
-
-
 def initial(size, sign_c=1, sign_w=1, order=None, turn=None):
     """The default law after a symmetry."""
     order = np.arange(size.width) if order is None else order
     turn = np.eye(size.inputs) if turn is None else turn
     rest = order.astype(np.int32), turn.astype(np.float32)
     c, w = (np.float32(sign) for sign in (sign_c, sign_w))
-    return jl.Initial(Turned(jl.initial.Uniform(), c, *rest), Turned(jl.initial.Normal(), w, *rest))
+    return jl.Initial(Transformed(jl.initial.Uniform(), c, *rest), Transformed(jl.initial.Normal(), w, *rest))
 
 
 def data(size, sign=1.0, turn=None):

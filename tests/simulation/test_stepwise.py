@@ -13,12 +13,12 @@ import pytest
 import jaxlimit as jl
 from jaxlimit._span import span
 from jaxlimit.activations import AbstractActivation
-from jaxlimit.initial import AbstractLaw
 from jaxlimit.losses import AbstractLoss
 from tests import systems
 from tests.cases import ACTIVATIONS, CHAINS, LAWS, LOSSES, SCALINGS, each, most_slow
 from tests.oracle import assert_same, drawn, largest_difference, replay
 from tests.systems import TS, WIDTH, parameters, run
+from tests.transformed import Transformed
 
 TOLERANCE = 1e-12
 """float64: 60 steps add rounding of a few units each, and nothing in these chains amplifies it."""
@@ -210,27 +210,6 @@ def test_a_huge_point_does_not_hide_the_directions_of_ordinary_ones():
         assert np.all(np.abs(coordinates @ reduced.x.T - points @ x.T) <= allowed)
     assert np.all(np.abs(reduced.remainder @ x.T) <= 1e-14 * sizes)
     assert_same(reduced.at @ reduced.basis.T + reduced.remainder, at, 1e-15)
-
-
-class Transformed(AbstractLaw):
-    """sign·z for z from another law, the neurons in another order and w multiplied by an orthogonal matrix."""
-
-    law: AbstractLaw
-    sign: np.ndarray
-    order: np.ndarray
-    turn: np.ndarray
-
-    def sample(self, key, shape):
-        values = self.sign * jnp.asarray(self.law.sample(key, shape), jnp.float64)[self.order]
-        return values @ self.turn.T if values.ndim == 2 else values
-
-    @property
-    def mean(self):
-        return 0.0
-
-    @property
-    def second_moment(self):
-        return self.law.second_moment
 
 
 def transformed(sign_c=1.0, sign_w=1.0, order=None, turn=None):
